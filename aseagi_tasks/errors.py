@@ -1,0 +1,152 @@
+"""What can go wrong, as a tree; every class says what is wrong and what cures it.
+
+    AseagiError              exit code 1
+    ├ TransientError   4     retried: RateLimited, StorageUnavailable, RecordsUnavailable, OutOfMemory
+    ├ DocumentError    3     final for this document: NotADocument, NotFound, Encrypted, TooLarge, NoPages,
+    │                        Unreadable, Refused, Quarantined
+    ├ Cancelled        6     somebody asked for the job to stop
+    └ ConfigError      5     at start: names the variable and the cure
+
+Every argument goes to ``super().__init__`` positionally and is formatted in ``__str__``: Celery's result
+backend stores ``exc.args`` and rebuilds the error from them, so an error formatted in ``__init__`` would not survive.
+"""
+
+from __future__ import annotations
+
+
+class AseagiError(Exception):
+    """Root of the tree. ``exit_code`` is what the command line leaves with."""
+
+    exit_code = 1
+    #: ``str.format`` template over ``args``; a class without one joins its arguments.
+    template = ""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+
+    def __str__(self) -> str:
+        if self.template:
+            try:
+                return self.template.format(*self.args)
+            except IndexError:  # rebuilt from a truncated result: say what is left
+                pass
+        return " ".join(str(arg) for arg in self.args)
+
+
+class TransientError(AseagiError):
+    """Tried again with back-off; final only when the tries are used up."""
+
+    exit_code = 4
+
+
+class RateLimited(TransientError):
+    """Args: service, retry_after_s (float, 0 when the service did not say)."""
+
+    template = "{0} asks us to slow down (retry after {1:g} s)."
+
+    @property
+    def retry_after_s(self) -> float:
+        return float(self.args[1])
+
+
+class StorageUnavailable(TransientError):
+    """Args: what was tried, the provider's words."""
+
+    template = "Storage did not answer while {0}: {1}"
+
+
+class RecordsUnavailable(TransientError):
+    """Args: what was tried, the database's words."""
+
+    template = "The records did not answer while {0}: {1}"
+
+
+class AnalystUnavailable(TransientError):
+    """Args: model, the provider's words."""
+
+    template = "{0} did not answer: {1}"
+
+
+class OutOfMemory(TransientError):
+    """Args: what did not fit."""
+
+    template = "Out of memory: {0}"
+
+
+class DocumentError(AseagiError):
+    """Final for this document; the queue goes on."""
+
+    exit_code = 3
+
+
+class NotADocument(DocumentError):
+    """Args: file name, what it is instead."""
+
+    template = "{0} is not a document this can read: {1}. PDF, JPG, PNG and TIFF are read."
+
+
+class NotFound(DocumentError):
+    """Args: source or id, where it was looked for."""
+
+    template = "{0} was not found in {1}."
+
+
+class Encrypted(DocumentError):
+    """Args: file name."""
+
+    template = "{0} is locked with a password. Save a copy without the password and send that."
+
+
+class TooLarge(DocumentError):
+    """Args: file name, measured (with unit), limit (with unit), setting that holds the limit."""
+
+    template = "{0} is too large: {1}, and the limit is {2} ({3})."
+
+
+class NoPages(DocumentError):
+    """Args: file name."""
+
+    template = "{0} has no pages."
+
+
+class Unreadable(DocumentError):
+    """Args: file name, what failed."""
+
+    template = "{0} could not be read: {1}. If it opens elsewhere, print it to PDF and send that."
+
+
+class Refused(DocumentError):
+    """Args: who refused, why."""
+
+    template = "{0} refused this document: {1}"
+
+
+class Quarantined(DocumentError):
+    """Args: stage, how often it was started."""
+
+    template = "Stage {0} was started {1} times and its worker died each time; the document is set aside."
+
+
+class Cancelled(AseagiError):
+    """Args: job id."""
+
+    exit_code = 6
+    template = "Job {0} was cancelled."
+
+
+class ConfigError(AseagiError):
+    """Args: the variable or dependency, what is wrong, the cure."""
+
+    exit_code = 5
+    template = "{0}: {1} {2}"
+
+
+def by_name(name: str) -> type[AseagiError]:
+    """The class of that name, or AseagiError: the records keep class names, doors need exit codes."""
+    pending = [AseagiError]
+    while pending:
+        cls = pending.pop()
+        if cls.__name__ == name:
+            return cls
+        pending.extend(cls.__subclasses__())
+    return AseagiError

@@ -1,0 +1,65 @@
+"""Where things are in the bucket: every key is made here and nowhere else.
+
+    raw/YYYY/MM/DD/<document_id>.<ext>
+    processed/YYYY/MM/DD/<document_id>/{ocr.txt, analysis.json, thumbnail.jpg, searchable.pdf, metadata.json}
+    cache/<job_id>/{pages.json, ocr.json, analysis.json, thumbnail.jpg}
+
+Pure: dates come in as arguments. The layout of a job's scratch folder is here too.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+from aseagi_tasks.documents import EXTENSIONS, MediaType
+from aseagi_tasks.errors import NotFound
+
+#: The published set, in the order in which it is written: metadata.json last, since it marks the set complete.
+PUBLISHED = ("ocr.txt", "analysis.json", "thumbnail.jpg", "searchable.pdf", "metadata.json")
+
+CONTENT_TYPES = {
+    "txt": "text/plain; charset=utf-8",
+    "json": "application/json",
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "tif": "image/tiff",
+    "pdf": "application/pdf",
+}
+
+
+def raw(document_id: str, media_type: MediaType, day: date) -> str:
+    """Where intake puts a document's original bytes."""
+    return f"raw/{day:%Y/%m/%d}/{document_id}.{EXTENSIONS[media_type]}"
+
+
+def processed(document_id: str, day: date) -> str:
+    """The folder (no trailing slash) of a document's results; ``day`` is the day of intake."""
+    return f"processed/{day:%Y/%m/%d}/{document_id}"
+
+
+def cache(job_id: str, name: str = "") -> str:
+    """A job's intermediate result, or with no name the prefix of all of them."""
+    return f"cache/{job_id}/{name}"
+
+
+def page_image(scratch: Path, number: int) -> Path:
+    """Where rasterize leaves a page for recognition, within a job's scratch folder: grey, 8 bit, at ``Page.dpi``."""
+    return scratch / "pages" / f"{number:05d}.pgm"
+
+
+def content_type(key: str) -> str:
+    """Media type by extension; unknown ones are octets."""
+    return CONTENT_TYPES.get(key.rsplit(".", 1)[-1].lower(), "application/octet-stream")
+
+
+def check(key: str) -> str:
+    """The key itself, if it is one: relative, and without a part that would climb out of the bucket.
+
+    Raises:
+        NotFound: it is absolute, empty, or has an empty, ``.`` or ``..`` part or a control character.
+    """
+    parts = key.split("/")
+    if any(part in ("", ".", "..") for part in parts) or any(ord(c) < 32 for c in key) or "\\" in key:
+        raise NotFound(repr(key), "the bucket: this is no key (keys are like raw/2026/11/23/name.pdf)")
+    return key

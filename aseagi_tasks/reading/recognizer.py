@@ -1,0 +1,28 @@
+"""What every recognizer can do: one page image to lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from aseagi_tasks.documents import Page
+
+
+class Recognizer(Protocol):
+    """Reads one page at a time; several pages may be read from several threads at once."""
+
+    #: name and version, e.g. ``tesseract 5.5.4 eng``: results of another engine are not taken for its own
+    engine: str
+
+    def read(self, page: Page, image: Path) -> Page:
+        """Recognize a page.
+
+        Args:
+            page: the unread page (``source`` is None).
+            image: grey 8-bit image of it, ``page.width_px`` by ``page.height_px`` at ``page.dpi``.
+        Returns:
+            The page with lines in reading order, confidence, source, rotation and skew; width and height swapped
+            where it was turned by 90 or 270 degrees. Boxes are in the upright page, before deskewing.
+        Raises:
+            OutOfMemory, Unreadable.
+        """

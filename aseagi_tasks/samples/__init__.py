@@ -1,0 +1,1 @@
+"""Realistic legal documents with known truth, made on the spot."""

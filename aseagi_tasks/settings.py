@@ -1,0 +1,124 @@
+"""Settings: one validated object, read once from ``ASEAGI_*`` variables and ``.env``.
+
+Every field here stands in ``.env.example`` with its default; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from aseagi_tasks.errors import ConfigError
+
+PREFIX = "ASEAGI_"
+
+
+class Settings(BaseSettings):
+    """All settings. Cloud settings change addresses only; nothing else in the program asks which side it is on."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+
+    home: Path = Field(Path("~/.aseagi"), description="Where the embedded stack keeps everything.")
+    scratch: Path | None = Field(None, description="Working space for page images; default ASEAGI_HOME/scratch.")
+
+    broker_url: SecretStr | None = Field(None, description="Redis for the queue; default: an own one under home.")
+    cpu_workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
+    claude_threads: int = Field(4, ge=1, le=64)
+    drain_s: int = Field(30, ge=1, le=3600, description="How long a stopping worker may finish what it runs.")
+
+    storage: Literal["folder", "s3"] = "folder"
+    bucket: str = "aseagi-documents"
+    s3_endpoint_url: str | None = Field(None, description="For Spaces and other S3 look-alikes.")
+    s3_region: str | None = None
+    s3_access_key_id: str | None = None
+    s3_secret_access_key: SecretStr | None = None
+
+    analyst: Literal["auto", "rules", "claude"] = "auto"
+    anthropic_api_key: SecretStr | None = None
+    anthropic_base_url: str | None = None
+    claude_model: str = "claude-haiku-5-5"
+
+    ocr_languages: str = Field("eng", pattern=r"^[A-Za-z_]+(\+[A-Za-z_]+)*$")
+    dpi: int = Field(300, ge=150, le=600)
+    max_bytes: int = Field(500_000_000, ge=1)
+    max_pages: int = Field(2_000, ge=1)
+    max_page_pixels: int = Field(40_000_000, ge=1_000_000, description="Larger pages are rendered at lower dpi.")
+    render_timeout_s: int = Field(120, ge=1, description="A renderer that takes longer for one batch is killed.")
+
+    monitor_address: str = "127.0.0.1"
+    monitor_port: int = Field(5555, ge=0, le=65535)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("home", "scratch")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _complete(self) -> Settings:
+        if self.storage == "s3" and (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
+            raise ValueError("ASEAGI_S3_ACCESS_KEY_ID and ASEAGI_S3_SECRET_ACCESS_KEY go together; set both or neither")
+        if self.analyst == "claude" and self.anthropic_api_key is None:
+            raise ValueError("ASEAGI_ANALYST=claude needs ASEAGI_ANTHROPIC_API_KEY")
+        if self.broker_url is None and len(str(self.redis_socket)) > 100:
+            raise ValueError(
+                f"ASEAGI_HOME is too long a path for a unix socket ({self.redis_socket}); choose a shorter one"
+            )
+        return self
+
+    @property
+    def redis_socket(self) -> Path:
+        """Where the embedded Redis listens."""
+        return self.home / "run" / "redis.sock"
+
+    @property
+    def broker(self) -> str:
+        """Redis address for Celery. May hold a password: never log it."""
+        if self.broker_url is not None:
+            return self.broker_url.get_secret_value()
+        return f"redis+socket://{self.redis_socket}"
+
+    @property
+    def scratch_root(self) -> Path:
+        """Each job has a folder of its own below this."""
+        return self.scratch or self.home / "scratch"
+
+    @property
+    def analyst_in_use(self) -> Literal["rules", "claude"]:
+        """What ``auto`` comes to."""
+        if self.analyst == "auto":
+            return "rules" if self.anthropic_api_key is None else "claude"
+        return self.analyst
+
+
+def load(env_file: Path = Path(".env")) -> Settings:
+    """Read and validate the settings from this process's environment and ``env_file``.
+
+    Raises:
+        ConfigError: a value is wrong or missing, or a variable begins with ``ASEAGI_`` and is not known.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for variable in (*os.environ, *dotenv_values(env_file)):
+        if variable.upper().startswith(PREFIX) and variable.upper() not in known:
+            nearest = difflib.get_close_matches(variable.upper(), sorted(known), n=1, cutoff=0)[0]
+            raise ConfigError(variable, "is not a setting.", f"Did you mean {nearest}? .env.example lists all.")
+    try:
+        return Settings(_env_file=env_file)  # type: ignore[call-arg]
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        variable = PREFIX + str(first["loc"][0]).upper() if first["loc"] else "Settings"
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(variable, message + ".", "See .env.example for what it takes.") from None
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """This process's settings, read once."""
+    return load()

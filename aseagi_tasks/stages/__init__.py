@@ -1,0 +1,1 @@
+"""The chain, one plain function per stage."""
