@@ -46,6 +46,7 @@ class RateLimited(TransientError):
 
     @property
     def retry_after_s(self) -> float:
+        """How long the service wants to be left alone."""
         return float(self.args[1])
 
 

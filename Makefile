@@ -1,0 +1,48 @@
+# make run    install what is missing, start everything on this machine, process the sample documents
+# make test   the tests
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
+BIN := .venv/bin
+SAMPLES := $(or $(ASEAGI_HOME),$(HOME)/.aseagi)/samples
+
+.PHONY: help run test lint bench clean programs test-programs
+
+help:  ## what there is to make
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: programs .venv/installed  ## install what is missing, start everything here, process the sample documents
+	@$(BIN)/aseagi samples $(SAMPLES)
+	@exec $(BIN)/aseagi up $(SAMPLES)
+
+test: test-programs .venv/installed-dev  ## run the tests
+	@$(BIN)/pytest
+
+lint: .venv/installed-dev  ## style, types, direction of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: programs .venv/installed-dev  ## run the benchmarks (minutes)
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit; done
+
+clean:  ## remove the virtual environment (documents in ASEAGI_HOME stay)
+	rm -rf .venv
+
+programs:
+	@PYTHON=$(PYTHON) ./programs.sh
+
+test-programs:
+	@PYTHON=$(PYTHON) ./programs.sh test
+
+.venv/bin/python: | programs
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 5; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: setup.cfg pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/installed-dev: setup.cfg pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch .venv/installed $@

@@ -1,0 +1,137 @@
+"""How a stage is delivered: priorities, retries, counted deliveries, and what ends a job.
+
+Every task of the chain is a ``StageTask``; ``stage`` makes one of a function that does the work.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from celery import Task
+from celery.exceptions import Ignore, SoftTimeLimitExceeded
+from celery.worker.request import Request
+
+from aseagi_tasks import services
+from aseagi_tasks.celery import app
+from aseagi_tasks.documents import FINAL, Priority, Source, Stage
+from aseagi_tasks.errors import AseagiError, Quarantined, RateLimited, TransientError
+from aseagi_tasks.settings import settings
+from aseagi_tasks.stores.records import Job
+
+if TYPE_CHECKING:
+    from aseagi_tasks.stages.workplace import Workplace
+
+#: A stage that was started this often and never ended has killed its worker each time.
+MAX_DELIVERIES = 3
+
+_CLASS = {"high": 0, "normal": 3, "low": 6}
+_PART = {"record": 0, "upload": 0, "analyze": 1, "ocr": 1, "rasterize": 2, "fetch": 2, "process": 2}
+
+
+def message_priority(priority: Priority, stage: Stage | str) -> int:
+    """0 goes first: interactive before bulk, then later stages before earlier ones (0-8)."""
+    return _CLASS[priority] + _PART[stage]
+
+
+def explain(exc: BaseException, stage: str) -> tuple[str, str]:
+    """Class name and sentence for the records: what went wrong, in words that a user understands."""
+    if isinstance(exc, AseagiError):
+        return type(exc).__name__, str(exc)
+    if isinstance(exc, SoftTimeLimitExceeded):
+        return "TooSlow", f"Stage {stage} took longer than {app.conf.task_soft_time_limit} s and was stopped."
+    if isinstance(exc, MemoryError):
+        return "OutOfMemory", f"Stage {stage} ran out of memory."
+    return "Unexpected", f"Stage {stage} failed in a way nobody foresaw: {type(exc).__name__}: {exc}"
+
+
+class _StageRequest(Request):
+    """Sees what happens to a stage whose process was killed at the hard time limit."""
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        """Celery's hook, in the worker's main process."""
+        super().on_timeout(soft, timeout)
+        if not soft:
+            self.task.give_up(self.id, self.args, SoftTimeLimitExceeded())
+
+
+class StageTask(Task):
+    """A task of the chain: transient errors are tried again with back-off, every other one ends the job as seen."""
+
+    abstract = True
+    Request = _StageRequest
+    autoretry_for = (TransientError,)
+    max_retries = 6
+    retry_backoff = 2
+    retry_backoff_max = 120
+    retry_jitter = True
+    stage: Stage | None = None
+
+    def job_id(self, task_id: str, args: Any) -> str:
+        """Stages carry it as their argument; ``process`` is the job: its task id is the job's id."""
+        return args[0] if self.stage else task_id
+
+    def give_up(self, task_id: str, args: Any, exc: BaseException) -> None:
+        """End the job as ``error`` with stage, class and sentence."""
+        services.records().fail(self.job_id(task_id, args), self.stage, *explain(exc, self.stage or "intake"))
+
+    def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        """Celery's hook for the last word on a task that raised."""
+        self.give_up(task_id, args, exc)
+
+    def retry(self, *args: Any, exc: BaseException | None = None, countdown: float | None = None, **kwargs: Any) -> Any:
+        """Celery's, but never sooner than a service that limits us said."""
+        if isinstance(exc, RateLimited):
+            countdown = max(countdown or 0, exc.retry_after_s)
+        return super().retry(*args, exc=exc, countdown=countdown, **kwargs)
+
+    def report(self, job_id: str, done: int = 0, total: int = 0) -> None:
+        """What ``AsyncResult(job_id).info`` shows while the job runs."""
+        meta = {"stage": self.stage or "intake", "done": done, "total": total}
+        self.update_state(task_id=job_id, state="PROGRESS", meta=meta)
+
+
+class ProcessTask(StageTask):
+    """Puts the message's priority where the argument says."""
+
+    abstract = True
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Celery's, with the message's priority set."""
+        given = (kwargs or {}).get("priority") or (list(args or ())[1:2] or ["normal"])[0]
+        options.setdefault("priority", message_priority(given, "process") if given in _CLASS else None)
+        return super().apply_async(args, kwargs, **options)
+
+
+def stage(name: Stage, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Make a task of a function that does one stage's work in a ``Workplace``.
+
+    The task begins the stage in the records (which counts deliveries and notices a cancelled job), runs the function,
+    and writes seconds and worker. The function returns a detail for the event, or None.
+    """
+
+    def decorate(work: Callable[[StageTask, Workplace, Job], Mapping[str, Any] | None]) -> Any:
+        def run(self: StageTask, job_id: str) -> Any:
+            from aseagi_tasks.stages.workplace import Workplace
+
+            records, worker = services.records(), self.request.hostname or "?"
+            job = records.begin_stage(job_id, name, worker)
+            if job.status in FINAL and not (name == "record" and job.status == "completed"):
+                raise Ignore
+            if job.deliveries - self.request.retries > MAX_DELIVERIES:
+                raise Quarantined(name, job.deliveries - 1)
+            self.report(job_id)
+            document = records.document(job.document_id or "")
+            source = Source(**document.model_dump(include=set(Source.model_fields)))
+            started = time.monotonic()
+            answer = work(self, Workplace(job_id, source, services.storage(), settings()), job)
+            if name == "record":
+                return answer
+            records.end_stage(job_id, name, time.monotonic() - started, worker, answer or {})
+            return job_id
+
+        run.__doc__ = work.__doc__
+        return app.task(run, bind=True, base=StageTask, name=f"aseagi.{name}", stage=name, **options)
+
+    return decorate

@@ -1,0 +1,335 @@
+"""The terminal: ``aseagi``. Every command takes ``--json``; the exit code tells the class of what went wrong.
+
+0 all well · 1 unexpected · 2 wrong usage · 3 a document could not be processed · 4 something did not answer
+5 a setting or a program is missing · 6 cancelled · 130 interrupted
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import logging
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from aseagi_tasks import __version__, services
+from aseagi_tasks.documents import Priority, Status
+from aseagi_tasks.errors import AseagiError, ConfigError
+from aseagi_tasks.settings import settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Legal documents in; searchable text and structured facts with their evidence out.",
+    epilog="Exit codes: 0 well, 1 unexpected, 2 usage, 3 a document failed, 4 something did not answer, "
+    "5 setting or program missing, 6 cancelled, 130 interrupted.",
+)
+out, err = Console(), Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
+Level = Annotated[Priority, typer.Option(help="high goes before normal before low.")]
+Again = Annotated[bool, typer.Option("--again", help="Do the work even where the result is known.")]
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one sentence and an exit code, not a traceback."""
+    logging.basicConfig(level=logging.WARNING)
+    try:
+        app(standalone_mode=True)
+    except AseagiError as exc:
+        err.print(f"[red]{type(exc).__name__}[/red]: {exc!s}", highlight=False, soft_wrap=True)
+        sys.exit(exc.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    settings()  # a wrong setting is an error before anything starts
+
+
+@app.command()
+def up(
+    paths: Annotated[list[Path] | None, typer.Argument(help="Documents and folders to process once it runs.")] = None,
+) -> None:
+    """Run the stack here until Ctrl-C: redis, workers, beat and the monitor.
+
+    Ctrl-C lets what runs finish (ASEAGI_DRAIN_S seconds at most), gives back the rest, and stops every process.
+    """
+    from aseagi_tasks.doors.following import find
+    from aseagi_tasks.doors.stack import Stack
+
+    conf, files = settings(), list(find(paths or ()))
+    stack = Stack(conf)
+    with _signals():
+        try:
+            began = time.monotonic()
+            stack.start(lambda text: err.print(f"[dim]{text}…[/dim]"))
+            err.print(f"[dim]up in {time.monotonic() - began:.1f} s[/dim]")
+            watch = _watcher(stack)
+            if files:
+                _process(files, "normal", again=False, as_json=False, each_turn=watch)
+            where = (
+                conf.home / conf.bucket / "processed" if conf.storage == "folder" else f"s3://{conf.bucket}/processed"
+            )
+            out.print(f"\nResults  {where}", highlight=False, soft_wrap=True)
+            out.print(f"Monitor  http://{conf.monitor_address}:{conf.monitor_port}", highlight=False)
+            out.print("Try      aseagi search WORDS · aseagi show ID · aseagi process FILE   (Ctrl-C stops everything)")
+            while stack.pid is not None:
+                watch()
+                time.sleep(1)
+            raise AseagiError("The stack has stopped.")
+        except KeyboardInterrupt:
+            err.print("\n[dim]stopping: what runs may finish…[/dim]")
+        finally:
+            with contextlib.suppress(KeyboardInterrupt):
+                stack.stop()
+    err.print("[dim]stopped[/dim]")
+
+
+@app.command()
+def down() -> None:
+    """Stop the stack that runs here, as Ctrl-C in its own terminal would."""
+    from aseagi_tasks.doors.stack import Stack
+
+    stack = Stack(settings())
+    if stack.pid is None:
+        err.print("No stack is running.")
+        return
+    stack.stop()
+    err.print("stopped")
+
+
+@app.command()
+def process(
+    paths: Annotated[list[Path], typer.Argument(help="Files, and folders that are searched for documents.")],
+    priority: Level = "normal",
+    again: Again = False,
+    as_json: Json = False,
+) -> None:
+    """Process documents and show what was found. Starts the stack for as long as it takes, if none runs."""
+    from aseagi_tasks.doors.following import find
+    from aseagi_tasks.doors.stack import Stack
+
+    conf, files = settings(), list(find(paths))
+    stack = Stack(conf, monitor=False)
+    own = conf.broker_url is None and stack.pid is None
+    with _signals():
+        try:
+            if own:
+                stack.start(lambda text: err.print(f"[dim]{text}…[/dim]"))
+            code = _process(files, priority, again, as_json, each_turn=_watcher(stack) if own else lambda: None)
+        finally:
+            if own:
+                stack.stop()
+    raise typer.Exit(code)
+
+
+@app.command()
+def status(
+    only: Annotated[Status | None, typer.Option("--only", help="Jobs of this status.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many jobs.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """What runs, what waits, what ended: counts and the newest jobs."""
+    from aseagi_tasks.doors import showing
+    from aseagi_tasks.doors.stack import Stack
+
+    records = services.records()
+    counts, jobs = records.counts(), records.jobs(status=only, limit=limit)
+    children = Stack(settings()).children()
+    if as_json:
+        _print_json(
+            {
+                "stack": [child._asdict() for child in children],
+                "counts": counts,
+                "jobs": [job.model_dump(mode="json") for job in jobs],
+            }
+        )
+        return
+    state = ", ".join(f"{c.name} {c.state.lower()}" for c in children) or "not running (`aseagi up` starts it)"
+    out.print(f"stack: {state}", highlight=False)
+    out.print("jobs:  " + (", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none yet"))
+    if jobs:
+        names = {job.document_id: records.document(job.document_id).name for job in jobs if job.document_id}
+        out.print(showing.jobs(jobs, names))
+
+
+@app.command()
+def show(
+    ident: Annotated[str, typer.Argument(metavar="ID", help="Document or job id; its first characters will do.")],
+    text: Annotated[bool, typer.Option("--text", help="Print the text that was read.")] = False,
+    as_json: Json = False,
+) -> None:
+    """One document's facts, text and history, or one job's."""
+    from aseagi_tasks.doors import showing
+    from aseagi_tasks.doors.lookup import look_up
+
+    found = look_up(ident)
+    if text:
+        sys.stdout.write(found.text())
+        return
+    if as_json:
+        _print_json(found.as_json())
+        return
+    if found.document is not None:
+        out.print(showing.facts(found.document, found.facts(), found.warnings()))
+        for key in found.where():
+            out.print(f"[dim]{key}[/dim]", highlight=False, soft_wrap=True)
+    if found.jobs:
+        names = {found.document.document_id: found.document.name} if found.document else {}
+        out.print(showing.jobs(found.jobs, names))
+        out.print(showing.events(services.records().events(found.jobs[0].job_id)))
+
+
+@app.command()
+def search(
+    words: Annotated[list[str], typer.Argument(help='Words, "phrases in quotes", beginnings*.')],
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    as_json: Json = False,
+) -> None:
+    """Find documents by their text, title, parties or case number."""
+    from aseagi_tasks.doors import showing
+
+    found = services.records().search(" ".join(words), limit=limit)
+    if as_json:
+        _print_json([hit.model_dump(mode="json") for hit in found])
+    elif found:
+        out.print(showing.hits(found))
+    else:
+        out.print("Nothing found.")
+
+
+@app.command()
+def retry(
+    ident: Annotated[str, typer.Argument(metavar="ID", help="A job that ended in error or was cancelled.")],
+    priority: Level = "normal",
+    as_json: Json = False,
+) -> None:
+    """Process a failed or cancelled job's document again, as a new job. A running stack takes it up."""
+    from aseagi_tasks.tasks import process as task
+
+    job = services.records().job(ident)
+    if job.status not in ("error", "cancelled"):
+        raise ConfigError(f"Job {job.job_id}", f"is {job.status}.", "Only failed and cancelled jobs are retried.")
+    job_id = str(uuid.uuid4())
+    services.records().register_job(job_id, job.source, priority, job.requested_by)
+    task.apply_async((job.source, priority, job.requested_by), {"again": True}, task_id=job_id)
+    if as_json:
+        _print_json({"job_id": job_id, "retries": job.job_id})
+    else:
+        out.print(f"queued as job {job_id}", highlight=False)
+
+
+@app.command()
+def cancel(
+    ident: Annotated[str, typer.Argument(metavar="ID", help="A job that is queued or processing.")],
+    as_json: Json = False,
+) -> None:
+    """Stop a job: what waits is not begun, what runs stops at its next step."""
+    job = services.records().job(ident)
+    done = services.records().cancel(job.job_id)
+    if as_json:
+        _print_json({"job_id": job.job_id, "cancelled": done})
+    else:
+        out.print(f"cancelled {job.job_id}" if done else f"{job.job_id} had already ended", highlight=False)
+    raise typer.Exit(0 if done else ConfigError.exit_code)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check programs, versions, broker, storage, records and keys; says the cure of what is wrong."""
+    from aseagi_tasks.doors.doctor import checks
+
+    all_found = []
+    for check in checks(settings()):
+        all_found.append(check)
+        if not as_json:
+            mark = "[green]✓[/green]" if not check.cure else "[red]✗[/red]" if check.fatal else "[yellow]·[/yellow]"
+            out.print(f"{mark} {check.what:20} {check.found}", highlight=False, soft_wrap=True)
+            if check.cure:
+                out.print(f"  [bold]→ {check.cure}[/bold]", highlight=False, soft_wrap=True)
+    if as_json:
+        _print_json([check._asdict() for check in all_found])
+    if any(check.cure and check.fatal for check in all_found):
+        raise typer.Exit(ConfigError.exit_code)
+
+
+@app.command()
+def samples(
+    folder: Annotated[Path, typer.Argument(help="Where to; made if it is not there.")],
+    as_json: Json = False,
+) -> None:
+    """Make sample documents (motions, scans, faxes, forms …) with what is true of them in FOLDER/truth."""
+    from aseagi_tasks.samples import make_samples
+
+    made = make_samples(folder, None if as_json else lambda text: err.print(f"[dim]{text}[/dim]"))
+    if as_json:
+        _print_json([str(path) for path in made])
+
+
+def _process(files: Sequence[Path], priority: Priority, again: bool, as_json: bool, each_turn: Any) -> int:
+    """Hand in, follow, show; the exit code is that of the worst error."""
+    from aseagi_tasks.doors import showing
+    from aseagi_tasks.doors.following import Item, follow, hand_in
+
+    items = [Item(path) for path in files]
+    err.print(f"[dim]taking in {len(items)} file{'s' if len(items) != 1 else ''}…[/dim]")
+    for _ in hand_in(items, priority=priority, requested_by=getpass.getuser(), again=again):
+        each_turn()
+    follow(items, None if as_json else err, each_turn)
+    if as_json:
+        _print_json([item.as_json() for item in items])
+    else:
+        out.print(showing.found(items))
+    return max(item.exit_code for item in items)
+
+
+def _watcher(stack: Any) -> Any:
+    """Says what happens to the stack's processes; called often, looks once a second."""
+    state: dict[str, Any] = {"children": {child.name: child for child in stack.children()}, "at": 0.0}
+
+    def watch() -> None:
+        if time.monotonic() - state["at"] > 1:
+            state["children"], news = stack.watch(state["children"])
+            state["at"] = time.monotonic()
+            for sentence in news:
+                err.print(f"[yellow]{sentence}[/yellow]", highlight=False, soft_wrap=True)
+
+    return watch
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """SIGTERM stops as Ctrl-C does."""
+
+    def interrupt(*_args: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
+    sys.stdout.write("\n")

@@ -1,0 +1,137 @@
+"""Checks everything that the program leans on, and says the cure of what is wrong."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from aseagi_tasks import keys, services
+from aseagi_tasks.doors.stack import Stack
+from aseagi_tasks.errors import AseagiError
+from aseagi_tasks.settings import Settings
+
+#: Program → oldest version that is known to do, and the Debian and Homebrew packages that bring it.
+PROGRAMS = {
+    "redis-server": ((6, 2), "redis-server", "redis"),
+    "pdftoppm": ((22, 2), "poppler-utils", "poppler"),
+    "pdftotext": ((22, 2), "poppler-utils", "poppler"),
+    "tesseract": ((4, 1), "tesseract-ocr tesseract-ocr-eng tesseract-ocr-osd", "tesseract"),
+}
+FREE_BYTES = 2_000_000_000
+
+
+class Check(NamedTuple):
+    """One thing that was looked at. ``cure`` is empty where nothing is wrong; ``fatal`` if nothing runs without it."""
+
+    what: str
+    found: str
+    cure: str = ""
+    fatal: bool = True
+
+
+def checks(settings: Settings) -> Iterator[Check]:
+    """Look at each thing in turn."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Check("python", version, "" if sys.version_info >= (3, 11) else "Install Python 3.11 or newer.")
+    for name, (oldest, apt, brew) in PROGRAMS.items():
+        if name != "redis-server" or settings.broker_url is None:
+            yield _program(name, oldest, f"apt-get install {apt} (or: brew install {brew})")
+    yield _languages(settings)
+    yield _space(settings)
+    yield _attempt("storage", lambda: _round_trip(settings))
+    yield _attempt("records", lambda: _records(settings))
+    yield _broker(settings)
+    yield _attempt("analyst", lambda: _analyst(settings))
+
+
+def _program(name: str, oldest: tuple[int, ...], cure: str) -> Check:
+    path = shutil.which(name)
+    if path is None:
+        return Check(name, "not installed", cure)
+    flag = "-v" if name.startswith("pdf") else "--version"
+    answer = subprocess.run([path, flag], capture_output=True, text=True, timeout=20, check=False)
+    found = re.search(r"(\d+)\.(\d+)(?:\.\d+)?", answer.stdout + answer.stderr)
+    if found is None:
+        return Check(name, f"{path} does not say its version", cure)
+    if (int(found[1]), int(found[2])) < oldest:
+        return Check(name, found[0], f"{'.'.join(map(str, oldest))} or newer is needed: {cure}")
+    return Check(name, found[0])
+
+
+def _languages(settings: Settings) -> Check:
+    try:
+        answer = subprocess.run(
+            ["tesseract", "--list-langs"], capture_output=True, text=True, timeout=20, check=False
+        ).stdout
+    except OSError:
+        return Check("tesseract languages", "tesseract is missing", "See tesseract.")
+    wanted = {*settings.ocr_languages.split("+"), "osd"}
+    missing = sorted(wanted - set(answer.split()))
+    cure = (
+        f"apt-get install {' '.join('tesseract-ocr-' + name.replace('_', '-') for name in missing)}" if missing else ""
+    )
+    return Check("tesseract languages", f"missing: {', '.join(missing)}" if missing else " ".join(sorted(wanted)), cure)
+
+
+def _space(settings: Settings) -> Check:
+    settings.scratch_root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(settings.scratch_root).free
+    cure = (
+        ""
+        if free > FREE_BYTES
+        else f"Free some, or set ASEAGI_SCRATCH to a place with more than {settings.scratch_root} has."
+    )
+    return Check("scratch space", f"{free / 1e9:.1f} GB free", cure)
+
+
+def _attempt(what: str, attempt: Callable[[], str]) -> Check:
+    try:
+        return Check(what, attempt())
+    except AseagiError as exc:
+        return Check(what, type(exc).__name__, str(exc))
+
+
+def _round_trip(settings: Settings) -> str:
+    storage, key, body = services.storage(), keys.cache("doctor", uuid.uuid4().hex), uuid.uuid4().bytes
+    storage.put(key, body)
+    same = storage.get(key) == body
+    storage.delete(key)
+    place = f"{settings.home / settings.bucket}" if settings.storage == "folder" else f"s3://{settings.bucket}"
+    if not same:
+        raise AseagiError(f"{place} gave back other bytes than were written.")
+    return f"{place}, written, read, removed"
+
+
+def _records(settings: Settings) -> str:
+    counts = services.records().counts()
+    return ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "no jobs yet"
+
+
+def _broker(settings: Settings) -> Check:
+    from kombu.exceptions import OperationalError
+
+    from aseagi_tasks.celery import app
+
+    if settings.broker_url is None and Stack(settings).pid is None:
+        return Check("broker", "the stack is not running", "`aseagi up` starts it.", fatal=False)
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=5)
+            workers = app.control.ping(timeout=1.0)
+    except (OperationalError, OSError) as exc:
+        return Check("broker", f"no answer: {type(exc).__name__}", "Check ASEAGI_BROKER_URL and that redis runs there.")
+    names = sorted(name for worker in workers for name in worker)
+    if not names:
+        return Check("broker", "answers; no worker does", "`aseagi up` starts workers.", fatal=False)
+    return Check("broker", "answers, and " + ", ".join(names))
+
+
+def _analyst(settings: Settings) -> str:
+    if settings.analyst_in_use == "rules":
+        return "rules (set ASEAGI_ANTHROPIC_API_KEY for Claude)"
+    return services.analyst().version

@@ -1,0 +1,126 @@
+"""How the terminal shows documents, jobs and facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from aseagi_tasks.doors.following import Item
+from aseagi_tasks.stores.records import Document, Event, Hit, Job
+
+
+def found(items: Sequence[Item]) -> Table:
+    """What was found in each file: pages, type, date, case number, parties, seconds, source of text."""
+    table = Table(title=None, header_style="bold", expand=False)
+    for heading in ("file", "pages", "type", "date", "case number", "parties", "seconds", "text from"):
+        table.add_column(heading, justify="right" if heading in ("pages", "seconds") else "left", overflow="fold")
+    for item in items:
+        if item.result is None:
+            why = item.error or (item.job.error_message if item.job else None) or (item.job.status if item.job else "?")
+            table.add_row(item.path.name, "", f"[red]{escape(str(why))}[/red]")
+            continue
+        facts = item.result["facts"]
+        table.add_row(
+            item.path.name,
+            str(item.result["pages"]),
+            words(facts.get("document_type")),
+            facts.get("document_date") or facts.get("filed_date") or "",
+            escape(facts.get("case_number") or ""),
+            escape(" v. ".join(short(party["name"]) for party in (facts.get("parties") or ())[:2])),
+            f"{item.result['seconds']:.1f}",
+            ", ".join(f"{source} {count}" for source, count in item.result["text_sources"].items()),
+        )
+    return table
+
+
+def jobs(rows: Sequence[Job], names: Mapping[str, str]) -> Table:
+    """Jobs, one a line."""
+    table = Table(header_style="bold")
+    for heading in ("job", "document", "file", "status", "stage", "since (UTC)", "error"):
+        table.add_column(heading, overflow="fold")
+    for job in rows:
+        status = {"completed": "green", "error": "red", "cancelled": "yellow"}.get(job.status, "cyan")
+        table.add_row(
+            job.job_id[:8],
+            (job.document_id or "")[:8],
+            escape(names.get(job.document_id or "", job.source)),
+            f"[{status}]{job.status}[/{status}]",
+            job.stage or "",
+            f"{job.updated_at:%Y-%m-%d %H:%M:%S}",
+            escape(job.error_message or ""),
+        )
+    return table
+
+
+def hits(rows: Sequence[Hit]) -> Table:
+    """Search results with the words that were found."""
+    table = Table(header_style="bold")
+    for heading in ("document", "file", "type", "date", "case number", "where"):
+        table.add_column(heading, overflow="fold")
+    for hit in rows:
+        doc = hit.document
+        snippet = escape(" ".join(hit.snippet.split())).replace("\\[", "[bold]").replace("]", "[/bold]")
+        table.add_row(
+            doc.document_id[:8],
+            escape(doc.name),
+            words(doc.document_type),
+            doc.document_date or "",
+            escape(doc.case_number or ""),
+            snippet,
+        )
+    return table
+
+
+def facts(document: Document, values: Mapping[str, Any], warnings: Sequence[str] = ()) -> Table:
+    """One document's facts."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("document", f"{document.document_id}  {escape(document.name)}")
+    for name, value in values.items():
+        if value in (None, "", [], ()):
+            continue
+        if name == "parties":
+            value = "; ".join(
+                f"{party['name']} ({party['role']})" if party.get("role") else party["name"] for party in value
+            )
+        elif isinstance(value, list):
+            value = "; ".join(str(part) for part in value)
+        table.add_row(name.replace("_", " "), escape(str(value)))
+    for warning in warnings:
+        table.add_row("[yellow]warning[/yellow]", escape(warning))
+    return table
+
+
+def events(rows: Sequence[Event]) -> Table:
+    """What happened to a job."""
+    table = Table(header_style="bold")
+    for heading in ("at (UTC)", "stage", "what", "seconds", "worker", "detail"):
+        table.add_column(heading, overflow="fold")
+    for event in rows:
+        table.add_row(
+            f"{event.at:%H:%M:%S.%f}"[:-3],
+            event.stage or "",
+            event.kind,
+            "" if event.seconds is None else f"{event.seconds:.2f}",
+            event.worker or "",
+            escape(", ".join(f"{key}={value}" for key, value in event.detail.items())),
+        )
+    return table
+
+
+def words(value: str | None) -> str:
+    """`police_report` → `police report`."""
+    return (value or "").replace("_", " ")
+
+
+def short(name: str, width: int = 24) -> str:
+    """A party's name, cut."""
+    return name if len(name) <= width else name[: width - 1].rstrip(" ,.") + "…"
+
+
+def escape(text: str) -> str:
+    """Text that is shown as it is: document text holds brackets of its own."""
+    return text.replace("[", "\\[")

@@ -1,0 +1,282 @@
+"""The stack on this machine: redis, one worker per queue group, beat and Flower, supervised by supervisord.
+
+supervisord starts what died again with back-off, stops everything in order, and kills what does not stop in time.
+This module writes its configuration, starts and asks it.
+"""
+
+from __future__ import annotations
+
+import configparser
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+from xmlrpc.client import Error as RpcError
+from xmlrpc.client import ServerProxy
+
+import redis
+
+from aseagi_tasks.errors import ConfigError, TransientError
+from aseagi_tasks.settings import Settings
+
+#: The project's top folder: celeryconfig.py and flower/ lie there.
+ROOT = Path(__file__).parents[2]
+START_TIMEOUT_S = 60.0
+
+
+class Child(NamedTuple):
+    """One supervised process. ``state`` is supervisord's: STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL…"""
+
+    name: str
+    state: str
+    pid: int
+    exit_status: int
+    why: str
+
+
+class Stack:
+    """The stack of one ``ASEAGI_HOME``.
+
+    Args:
+        settings: of the whole program; children read the same ones from the environment.
+        monitor: whether Flower runs too.
+    """
+
+    def __init__(self, settings: Settings, *, monitor: bool = True) -> None:
+        self.settings = settings
+        self.monitor = monitor
+        self.run = settings.home / "run"
+        self.logs = settings.home / "logs"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    # -- asking
+
+    @property
+    def pid(self) -> int | None:
+        """The supervisor's process id; None if no stack of this home runs."""
+        try:
+            return int(self._rpc().supervisor.getPID())  # type: ignore[arg-type]
+        except (OSError, RpcError):
+            return None
+
+    def children(self) -> list[Child]:
+        """The supervised processes; empty if no stack runs."""
+        try:
+            infos: Any = self._rpc().supervisor.getAllProcessInfo()
+        except (OSError, RpcError):
+            return []
+        return [Child(i["name"], i["statename"], i["pid"], i["exitstatus"], i["spawnerr"]) for i in infos]
+
+    # -- starting and stopping
+
+    def start(self, say: Callable[[str], None] = lambda _text: None) -> None:
+        """Start everything and wait until the workers answer.
+
+        Raises:
+            ConfigError: a program or a port is missing; a stack of this home runs already.
+            TransientError: something did not come up; its log is named.
+        """
+        if self.pid is not None:
+            raise ConfigError("ASEAGI_HOME", f"{self.settings.home} has a running stack.", "`aseagi down` stops it.")
+        self._check()
+        for folder in (self.run, self.logs, self.settings.scratch_root, self.settings.home / "redis"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self.run / "supervisord.conf").write_text(self._configuration())
+        self._end_orphans()
+        command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-s", "-c", str(self.run / "supervisord.conf")]
+        self._process = subprocess.Popen(
+            command,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=(self.logs / "supervisord.err").open("wb"),
+            start_new_session=True,  # a terminal's Ctrl-C reaches this process only, which then drains the stack
+        )
+        self._until(lambda: self.pid is not None, "the supervisor", "supervisord.log")
+        if self.settings.broker_url is None:
+            say("starting redis")
+            self._rpc().supervisor.startProcess("redis", False)
+            self._until(self._redis_answers, "redis", "redis.log")
+            from aseagi_tasks.celery import give_back_unacknowledged
+
+            give_back_unacknowledged()
+        say("starting workers" + (", beat and monitor" if self.monitor else " and beat"))
+        for name in self._programs():
+            if name != "redis":
+                self._rpc().supervisor.startProcess(name, False)
+        self._until(self._workers_answer, "the workers", "reading.log")
+        if self.monitor:
+            self._until(self._monitor_answers, "the monitor", "monitor.log")
+
+    def stop(self) -> None:
+        """Drain and stop everything, in order: clock and monitor, workers, redis last. Returns when all have left."""
+        pid = self.pid
+        if pid is None:
+            return
+        self._rpc().supervisor.shutdown()
+        deadline = time.monotonic() + self.settings.drain_s + 40
+        while time.monotonic() < deadline:
+            if self._process is not None:
+                if self._process.poll() is not None:
+                    return
+            elif not _is_alive(pid):
+                return
+            time.sleep(0.1)
+        raise TransientError(f"The supervisor (process {pid}) did not stop; see {self.logs / 'supervisord.log'}.")
+
+    def watch(self, before: dict[str, Child]) -> tuple[dict[str, Child], list[str]]:
+        """What happened to the children since ``before``, as sentences, and how they are now."""
+        now = {child.name: child for child in self.children()}
+        news = []
+        for name, child in now.items():
+            old = before.get(name)
+            if old is None or (old.pid == child.pid and old.state == child.state):
+                continue
+            if child.pid and old.pid and child.pid != old.pid:
+                news.append(f"{name} died and was started again (process {child.pid}); see {self.logs / name}.log")
+            elif child.state == "BACKOFF":
+                news.append(f"{name} does not stay up, trying again: {child.why}; see {self.logs / name}.log")
+            elif child.state == "FATAL":
+                news.append(f"{name} was given up: {child.why}; see {self.logs / name}.log, then `aseagi up` again")
+        return now, news
+
+    # -- inside
+
+    def _programs(self) -> dict[str, tuple[int, str]]:
+        """Name → (place in the order of starting, command line); stopping goes the other way."""
+        conf, celery = self.settings, f"{sys.executable} -m celery -A aseagi_tasks"
+        worker = f"{celery} worker --loglevel {conf.log_level} --without-gossip --without-mingle"
+        programs = {
+            "reading": (20, f"{worker} -n reading@%%h -Q cpu,gpu -P prefork -c {conf.cpu_workers}"),
+            "analysis": (20, f"{worker} -n analysis@%%h -Q claude -P threads -c {conf.claude_threads}"),
+            "control": (20, f"{worker} -n control@%%h -Q control -P threads -c 1"),
+            "beat": (30, f"{celery} beat --loglevel {conf.log_level} -s {self.run / 'beat'} --pidfile="),
+        }
+        if self.monitor:
+            programs["monitor"] = (30, f"{celery} flower --conf={ROOT / 'flower' / 'flowerconfig.py'}")
+        if conf.broker_url is None:
+            programs["redis"] = (10, f"{_program('redis-server')} {self.run / 'redis.conf'}")
+            (self.run / "redis.conf").write_text(
+                f'port 0\nunixsocket "{conf.redis_socket}"\nunixsocketperm 700\ndir "{conf.home / "redis"}"\n'
+                'appendonly yes\nsave ""\nmaxmemory-policy noeviction\n'
+            )
+        return programs
+
+    def _configuration(self) -> str:
+        ini = configparser.RawConfigParser()
+        ini["supervisord"] = {
+            "logfile": str(self.logs / "supervisord.log"),
+            "pidfile": str(self.run / "supervisord.pid"),
+            "childlogdir": str(self.logs),
+            "minfds": "1024",
+        }
+        ini["unix_http_server"] = {"file": str(self.run / "supervisor.sock"), "chmod": "0700"}
+        ini["rpcinterface:supervisor"] = {
+            "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
+        }
+        for name, (priority, command) in self._programs().items():
+            ini[f"program:{name}"] = {
+                "command": command,
+                "priority": str(priority),
+                "autostart": "false",
+                "autorestart": "true",
+                "startsecs": "3",
+                "startretries": "20",  # a second longer between each: three and a half minutes in all
+                "stopsignal": "TERM",
+                "stopwaitsecs": str(self.settings.drain_s + 15),
+                "killasgroup": "true",
+                "redirect_stderr": "true",
+                "stdout_logfile": str(self.logs / f"{name}.log"),
+                "stdout_logfile_maxbytes": "10MB",
+                "stdout_logfile_backups": "3",
+            }
+        out = io.StringIO()
+        ini.write(out)
+        return out.getvalue()
+
+    def _environment(self) -> dict[str, str]:
+        """This process's, with its settings made absolute and one thread per recognizer."""
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        home = {"ASEAGI_HOME": str(self.settings.home)}
+        return {**os.environ, **home, "PYTHONPATH": path, "OMP_THREAD_LIMIT": "1"}
+
+    def _check(self) -> None:
+        if self.settings.broker_url is None:
+            _program("redis-server")
+        if self.monitor and self.settings.monitor_port:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((self.settings.monitor_address, self.settings.monitor_port))
+                except OSError as exc:
+                    raise ConfigError(
+                        "ASEAGI_MONITOR_PORT",
+                        f"{self.settings.monitor_port} cannot be listened on ({exc.strerror}).",
+                        "Set another one, or end what uses it.",
+                    ) from exc
+
+    def _end_orphans(self) -> None:
+        """A killed supervisor leaves its children: nobody answers on its socket, but redis still holds its own."""
+        if self.settings.broker_url is None and self._redis_answers():
+            raise ConfigError(
+                str(self.settings.redis_socket),
+                "is served by a redis whose supervisor is gone.",
+                f"End it: `redis-cli -s {self.settings.redis_socket} shutdown`, and the workers beside it.",
+            )
+
+    def _rpc(self) -> Any:
+        from supervisor.xmlrpc import SupervisorTransport
+
+        transport = SupervisorTransport(None, None, f"unix://{self.run / 'supervisor.sock'}")
+        return ServerProxy("http://127.0.0.1", transport=transport)
+
+    def _redis_answers(self) -> bool:
+        try:
+            return bool(redis.Redis(unix_socket_path=str(self.settings.redis_socket), socket_timeout=2).ping())
+        except redis.RedisError:
+            return False
+
+    def _workers_answer(self) -> bool:
+        from aseagi_tasks.celery import app
+
+        return len(app.control.ping(timeout=0.4, limit=3)) >= 3
+
+    def _monitor_answers(self) -> bool:
+        try:
+            with socket.create_connection((self.settings.monitor_address, self.settings.monitor_port), timeout=1):
+                return True
+        except OSError:
+            return False
+
+    def _until(self, ready: Callable[[], bool], what: str, log: str) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not ready():
+            given_up = [child.name for child in self.children() if child.state == "FATAL"]
+            ended = self._process is not None and self._process.poll() is not None
+            if time.monotonic() > deadline or given_up or ended:
+                self.stop()
+                raise TransientError(f"{what} did not start; see {self.logs / log}.")
+            time.sleep(0.05)
+
+
+def _program(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise ConfigError(name, "is not installed.", f"apt-get install {name} (or: brew install redis).")
+    return path
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

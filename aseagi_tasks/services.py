@@ -1,0 +1,83 @@
+"""The one place that opens clients from settings. Each process opens its own, once, when first asked.
+
+Implementations are imported here and only when chosen: a process pays for what it uses.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from aseagi_tasks.notify import ConsoleNotifier, Notifier
+from aseagi_tasks.settings import settings
+
+if TYPE_CHECKING:
+    from aseagi_tasks.analysis.analyst import Analyst
+    from aseagi_tasks.reading.recognizer import Recognizer
+    from aseagi_tasks.stores.records import Records
+    from aseagi_tasks.stores.storage import Storage
+
+
+@cache
+def storage() -> Storage:
+    """The bucket: a folder below home, or S3."""
+    conf = settings()
+    if conf.storage == "s3":
+        from aseagi_tasks.stores.s3 import S3Storage
+
+        secret = conf.s3_secret_access_key
+        return S3Storage(
+            bucket=conf.bucket,
+            endpoint_url=conf.s3_endpoint_url,
+            region=conf.s3_region,
+            access_key_id=conf.s3_access_key_id,
+            secret_access_key=secret.get_secret_value() if secret else None,
+        )
+    from aseagi_tasks.stores.folder import FolderStorage
+
+    return FolderStorage(conf.home / conf.bucket)
+
+
+@cache
+def records() -> Records:
+    """Documents, jobs, events and costs."""
+    from aseagi_tasks.stores.sqlite import SqliteRecords
+
+    return SqliteRecords(settings().home / "records.sqlite3")
+
+
+@cache
+def recognizer() -> Recognizer:
+    """What reads page images."""
+    from aseagi_tasks.reading.tesseract import Tesseract
+
+    return Tesseract(settings().ocr_languages)
+
+
+@cache
+def analyst() -> Analyst:
+    """What finds facts in the text."""
+    conf = settings()
+    if conf.analyst_in_use == "claude":
+        from aseagi_tasks.analysis.claude import ClaudeAnalyst
+
+        assert conf.anthropic_api_key is not None  # settings() has checked
+        return ClaudeAnalyst(
+            api_key=conf.anthropic_api_key.get_secret_value(),
+            model=conf.claude_model,
+            base_url=conf.anthropic_base_url,
+        )
+    from aseagi_tasks.analysis.rules import RulesAnalyst
+
+    return RulesAnalyst()
+
+
+@cache
+def notifier() -> Notifier:
+    """Who is told."""
+    return ConsoleNotifier()
+
+
+def versions() -> dict[str, str]:
+    """What would make a document's results now; results made by something else are not taken for known."""
+    return {"ocr": recognizer().engine, "analyst": analyst().version}

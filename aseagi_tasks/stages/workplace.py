@@ -1,0 +1,83 @@
+"""Where a stage works: one job's scratch folder on this host and its ``cache/`` in the bucket.
+
+Workers share no disk. Small results travel through ``cache/``; the original and the page images are made again
+where they are missing, which costs less than shipping them (DESIGN.md).
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from aseagi_tasks import keys
+from aseagi_tasks.documents import Reading, Source
+from aseagi_tasks.errors import NotFound
+from aseagi_tasks.settings import Settings
+from aseagi_tasks.stages.fetch import fetch
+from aseagi_tasks.stages.rasterize import rasterize
+from aseagi_tasks.stores.storage import Storage
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Workplace:
+    """One job's files on this host.
+
+    Args:
+        job_id: whose.
+        source: the document's original bytes as registered.
+        storage: the bucket.
+        settings: limits and the scratch folder's place.
+    """
+
+    def __init__(self, job_id: str, source: Source, storage: Storage, settings: Settings) -> None:
+        self.job_id = job_id
+        self.source = source
+        self.storage = storage
+        self.settings = settings
+        self.scratch = settings.scratch_root / job_id
+
+    def original(self) -> Path:
+        """The document's bytes on this host, fetched and verified if they are not here."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        return fetch(self.storage, self.source, self.scratch, max_bytes=self.settings.max_bytes)
+
+    def rasterize(self) -> Reading:
+        """Pages with their text layers; images of those that want recognition lie in scratch."""
+        conf = self.settings
+        return rasterize(
+            self.original(),
+            self.source.name,
+            self.source.media_type,
+            self.scratch,
+            dpi=conf.dpi,
+            max_pages=conf.max_pages,
+            max_page_pixels=conf.max_page_pixels,
+            timeout_s=conf.render_timeout_s,
+        )
+
+    def ensure_images(self, reading: Reading) -> None:
+        """Rasterize again if an unread page's image is not on this host."""
+        unread = [page for page in reading.pages if page.source is None]
+        if not all(keys.page_image(self.scratch, page.number).is_file() for page in unread):
+            self.rasterize()
+
+    def load(self, name: str, model: type[Model]) -> Model | None:
+        """A result of an earlier stage or try from ``cache/``; None if there is none of this version."""
+        try:
+            return model.model_validate_json(self.storage.get(keys.cache(self.job_id, name)))
+        except (NotFound, ValidationError):
+            return None
+
+    def save(self, name: str, result: BaseModel) -> None:
+        """Keep a result for the next stage."""
+        self.storage.put(keys.cache(self.job_id, name), result.model_dump_json().encode())
+
+    def clear(self) -> None:
+        """Remove the job's scratch folder and its ``cache/``."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.storage.delete_all(keys.cache(self.job_id))
+

@@ -1,0 +1,230 @@
+"""THE CHAIN: ``process`` and the six stages it becomes. Ids in, one plain function, ids out.
+
+    process(source) ─► fetch ─► rasterize ─► ocr ─► analyze ─► upload ─► record ─► result
+
+Stages import what they run with when they run: whoever only calls ``process.delay`` loads no image library.
+What a task does around its work (retries, counted deliveries, ends of jobs) is in ``delivery.py``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celery import chain
+from celery.exceptions import Ignore
+
+from aseagi_tasks import keys, services
+from aseagi_tasks.celery import app
+from aseagi_tasks.delivery import ProcessTask, StageTask, message_priority, stage
+from aseagi_tasks.documents import FINAL, STAGES, Priority, Reading
+from aseagi_tasks.errors import Cancelled, NotFound
+from aseagi_tasks.settings import settings
+from aseagi_tasks.stores.records import Document, Job
+
+if TYPE_CHECKING:
+    from aseagi_tasks.stages.workplace import Workplace
+
+#: A long document is read in slices of this length, so that no message outlives the visibility time-out.
+SLICE_S = 120.0
+#: A second request for a document waits this long for the first before it does the work itself.
+FOLLOW_FOR = timedelta(hours=1)
+
+
+@app.task(bind=True, base=ProcessTask, name="aseagi.process", ignore_result=False)
+def process(
+    self: ProcessTask,
+    source: str,
+    priority: Priority = "normal",
+    requested_by: str | None = None,
+    again: bool = False,
+) -> dict[str, Any]:
+    """Process one document; ``process.delay(source).get()`` gives the result, ``AsyncResult.info`` the progress.
+
+    Args:
+        source: a key (``raw/…``), an ``s3://`` address in the bucket, or on one machine an absolute path.
+        priority: ``high`` goes before ``normal`` before ``low``.
+        requested_by: kept with the job.
+        again: do the work even if the result is known.
+    Returns:
+        ``job_id, document_id, status, name, source, pages, text_sources, keys, facts, analyst, cost_usd, seconds``.
+    Raises:
+        DocumentError, ConfigError, Cancelled: from ``get()``, as the class that it was.
+    """
+    from aseagi_tasks.stages.record import result
+
+    records, storage, job_id = services.records(), services.storage(), self.request.id
+    job = records.register_job(job_id, source, priority, requested_by)
+    document = records.document(job.document_id) if job.document_id else _register(job_id, source)
+    if job.status == "completed":
+        return result(job_id, document, storage)
+    if job.status in FINAL:
+        raise Ignore
+    if not again and _is_known(document):
+        records.complete(job_id, None, None)
+        return result(job_id, document, storage)
+    first = records.active_job(document.document_id)
+    if first and first.job_id != job_id and datetime.now(UTC) - first.updated_at < FOLLOW_FOR:
+        raise self.retry(countdown=1, max_retries=None)
+    raise self.replace(the_chain(job_id, priority))
+
+
+def the_chain(job_id: str, priority: Priority) -> chain:
+    """The six stages of one job."""
+    signatures = [app.tasks[f"aseagi.{stage}"].si(job_id) for stage in STAGES]
+    return chain(s.set(priority=message_priority(priority, stage)) for s, stage in zip(signatures, STAGES, strict=True))
+
+
+def submit(path: Path, *, priority: Priority, requested_by: str | None, job_id: str, again: bool = False) -> Document:
+    """Take a file of this machine in, register document and job, and queue it. For doors that have the file.
+
+    Raises:
+        NotFound, TooLarge, NotADocument, ConfigError: nothing was queued.
+    """
+    from aseagi_tasks.stages.intake import take_in
+
+    records, now = services.records(), datetime.now(UTC)
+    source = take_in(path, services.storage(), records, today=now.date(), max_bytes=settings().max_bytes)
+    records.register_job(job_id, source.key, priority, requested_by)
+    document = records.register_document(job_id, source, now)
+    options = {"again": True} if again else {}
+    process.apply_async((source.key, priority, requested_by), options, task_id=job_id)
+    return document
+
+
+def _register(job_id: str, source: str) -> Document:
+    """Find out what a source's bytes are and tie them to the job."""
+    from aseagi_tasks.stages.intake import examine, key_of, take_in
+
+    conf, records, storage, now = settings(), services.records(), services.storage(), datetime.now(UTC)
+    if source.startswith("/"):
+        if conf.broker_url is not None:
+            raise NotFound(source, "the bucket: workers may be on other machines; `aseagi process` takes files in")
+        taken = take_in(Path(source), storage, records, today=now.date(), max_bytes=conf.max_bytes)
+        return records.register_document(job_id, taken, now)
+    key = key_of(source, conf.bucket)
+    there = storage.stat(key)
+    if there is None:
+        raise NotFound(source, "the bucket" + (": give an absolute path for a file" if Path(source).exists() else ""))
+    path = conf.scratch_root / job_id / "intake"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    storage.download(key, path)
+    try:
+        found = examine(path, key.rsplit("/", 1)[-1], key, max_bytes=conf.max_bytes)
+    finally:
+        path.unlink()
+    return records.register_document(job_id, found, now)
+
+
+def _is_known(document: Document) -> bool:
+    """Whether the document has a complete published set made by what would make it now."""
+    if document.processed is None or dict(document.versions) != services.versions():
+        return False
+    return services.storage().stat(f"{document.processed}/metadata.json") is not None
+
+
+@stage("fetch")
+def fetch(self: StageTask, place: Workplace, job: Job) -> None:
+    """Bucket → scratch, verified."""
+    place.original()
+
+
+@stage("rasterize")
+def rasterize(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
+    """Original → text layers, blank pages, images of the pages that want recognition, thumbnail."""
+    reading = place.load("pages.json", Reading)
+    if reading is None:
+        reading = place.rasterize()
+        place.storage.upload(place.scratch / "thumbnail.jpg", keys.cache(place.job_id, "thumbnail.jpg"))
+        place.save("pages.json", reading)
+    return {"pages": len(reading.pages), "unread": sum(page.source is None for page in reading.pages)}
+
+
+@stage("ocr")
+def ocr(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
+    """Page images → lines. Reads for a while, keeps what it has, and takes its own place for the rest."""
+    from aseagi_tasks.stages.ocr import ocr as read_pages
+
+    reading = place.load("ocr.json", Reading) or place.load("pages.json", Reading) or place.rasterize()
+    unread = sum(page.source is None for page in reading.pages)
+    if unread:
+        place.ensure_images(reading)
+        until, last_look = time.monotonic() + SLICE_S, time.monotonic()
+
+        def go_on(done: int) -> bool:
+            nonlocal last_look
+            self.report(place.job_id, len(reading.pages) - unread + done, len(reading.pages))
+            if time.monotonic() - last_look > 2:
+                last_look = time.monotonic()
+                if services.records().job(place.job_id).status == "cancelled":
+                    raise Cancelled(place.job_id)
+            return time.monotonic() < until
+
+        reading = read_pages(reading, place.scratch, services.recognizer(), go_on)
+    place.save("ocr.json", reading)
+    left = sum(page.source is None for page in reading.pages)
+    if left:
+        records = services.records()
+        records.end_stage(place.job_id, "ocr", SLICE_S, self.request.hostname or "?", {"pages_left": left})
+        raise self.replace(self.si(place.job_id).set(priority=message_priority(job.priority, "ocr")))
+    return {"pages": unread}
+
+
+@stage("analyze")
+def analyze(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
+    """Lines → facts with their evidence; what it cost goes into the ledger once."""
+    from aseagi_tasks.analysis.schema import Analysis
+    from aseagi_tasks.stages.analyze import analyze as find_facts
+
+    analysis = place.load("analysis.json", Analysis)
+    if analysis is None:
+        analyst = services.analyst()
+        reading = place.load("ocr.json", Reading)
+        if reading is None:
+            raise NotFound(keys.cache(place.job_id, "ocr.json"), "the bucket")
+        analysis = find_facts(reading, place.source.name, analyst)
+        place.save("analysis.json", analysis)
+    if analysis.cost_usd:
+        detail = {"model": analysis.model, **analysis.usage}
+        once = f"{place.job_id}:analyze"
+        services.records().charge(place.job_id, "claude", analysis.cost_usd, once=once, detail=detail)
+    return {"analyst": analysis.analyst}
+
+
+@stage("upload")
+def upload(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
+    """Everything → ``processed/…``, ``metadata.json`` last."""
+    from aseagi_tasks.stages.upload import publish
+
+    metadata = publish(place, services.records())
+    return {"bytes": sum(published.bytes for published in metadata.files.values())}
+
+
+@stage("record", ignore_result=False)
+def record(self: StageTask, place: Workplace, job: Job) -> dict[str, Any]:
+    """The job is completed once; the final result."""
+    from aseagi_tasks.analysis.schema import Analysis
+    from aseagi_tasks.stages.record import record as complete
+    from aseagi_tasks.stages.record import result
+
+    records, document = services.records(), services.records().document(place.source.document_id)
+    if job.status != "completed":
+        reading, analysis = place.load("ocr.json", Reading), place.load("analysis.json", Analysis)
+        if reading is None or analysis is None:
+            raise NotFound(keys.cache(place.job_id), "the bucket")
+        complete(
+            place.job_id,
+            document,
+            keys.processed(document.document_id, document.created_at.date()),
+            reading,
+            analysis,
+            services.versions(),
+            records=records,
+            notifier=services.notifier(),
+        )
+        document = records.document(document.document_id)
+    place.clear()
+    return result(place.job_id, document, services.storage())

@@ -1,0 +1,7 @@
+"""When beat calls what. Task name and time, nothing else; what the tasks do is in ``aseagi_tasks/control.py``."""
+
+from celery.schedules import crontab
+
+BEAT_SCHEDULE = {
+    "clean": {"task": "aseagi.control.clean", "schedule": crontab(hour=4, minute=20)},
+}

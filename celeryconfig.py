@@ -1,0 +1,79 @@
+"""Celery's configuration: worker, beat, Flower and every caller read this file (``celery -A aseagi_tasks …``).
+
+What decided these values is in DESIGN.md under "Why does Celery run with these settings?".
+"""
+
+from kombu import Queue
+
+from aseagi_tasks.settings import settings
+from beat_schedule import BEAT_SCHEDULE
+
+_settings = settings()
+
+# -- addresses: one Redis is broker and result store
+broker_url = result_backend = _settings.broker
+broker_connection_retry_on_startup = True
+#: A stage that outlives this runs twice. Longest stage: ``task_time_limit``; long documents are read in slices.
+_VISIBILITY_TIMEOUT_S = 3600
+#: Priorities 0-8: three kinds of request times three parts of the chain (``tasks.message_priority``); 0 goes first.
+PRIORITIES = list(range(9))
+broker_transport_options = {
+    "visibility_timeout": _VISIBILITY_TIMEOUT_S,
+    "priority_steps": PRIORITIES,
+    "queue_order_strategy": "priority",
+    # a half-open connection (tunnel frozen, host paused) is noticed only with these
+    "socket_timeout": 30,
+    "socket_connect_timeout": 10,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+    "retry_on_timeout": True,
+}
+result_backend_transport_options = {"visibility_timeout": _VISIBILITY_TIMEOUT_S}
+redis_socket_timeout = 30
+redis_socket_keepalive = True
+redis_retry_on_timeout = True
+redis_backend_health_check_interval = 25
+
+# -- messages: JSON, UTC, ids only
+task_serializer = result_serializer = event_serializer = "json"
+accept_content = ["json"]
+enable_utc = True
+timezone = "UTC"
+task_ignore_result = True  # only `process` and what it ends in keep a result
+task_store_errors_even_if_ignored = True  # so that a failing stage reaches process.delay(…).get()
+result_expires = 86_400
+result_extended = False
+
+# -- queues: every task is routed by name; a task without a route would wait in a queue nobody reads
+task_default_queue = "control"
+task_create_missing_queues = False
+task_queues = [Queue(name) for name in ("cpu", "gpu", "claude", "control")]
+task_routes = {
+    "aseagi.process": {"queue": "cpu"},
+    "aseagi.fetch": {"queue": "cpu"},
+    "aseagi.rasterize": {"queue": "cpu"},
+    "aseagi.ocr": {"queue": "gpu"},
+    "aseagi.analyze": {"queue": "claude"},
+    "aseagi.upload": {"queue": "cpu"},
+    "aseagi.record": {"queue": "cpu"},
+    "aseagi.control.*": {"queue": "control"},
+}
+
+# -- delivery: acknowledged when done, given back when the worker died
+task_acks_late = True
+task_reject_on_worker_lost = True
+task_acks_on_failure_or_timeout = True
+worker_prefetch_multiplier = 1
+worker_cancel_long_running_tasks_on_connection_loss = False
+task_soft_time_limit = 2_400
+task_time_limit = 2_700
+
+# -- what Flower sees
+worker_send_task_events = True
+task_send_sent_event = True
+task_track_started = False
+worker_hijack_root_logger = True
+worker_redirect_stdouts_level = "INFO"
+
+imports = ("aseagi_tasks.tasks", "aseagi_tasks.control")
+beat_schedule = BEAT_SCHEDULE

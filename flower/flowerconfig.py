@@ -1,0 +1,15 @@
+"""Flower's own settings, from ours: ``celery -A aseagi_tasks flower --conf=flower/flowerconfig.py``."""
+
+from aseagi_tasks.settings import settings
+
+_settings = settings()
+
+address = _settings.monitor_address
+port = _settings.monitor_port
+# Flower's default is a file named `flower` in the working folder, which is this folder's name
+db = str(_settings.home / "run" / "flower")
+persistent = False
+max_tasks = 10_000
+purge_offline_workers = 300
+natural_time = False
+tasks_columns = "name,uuid,state,args,result,received,started,runtime,worker"
