@@ -30,7 +30,7 @@ broker_transport_options = {
 }
 result_backend_transport_options = {"visibility_timeout": _VISIBILITY_TIMEOUT_S}
 redis_socket_timeout = 30
-redis_socket_keepalive = True
+redis_socket_keepalive = not broker_url.startswith("redis+socket:")  # the client refuses it on a unix socket
 redis_retry_on_timeout = True
 redis_backend_health_check_interval = 25
 

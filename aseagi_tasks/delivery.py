@@ -67,6 +67,7 @@ class StageTask(Task):
     retry_backoff_max = 120
     retry_jitter = True
     stage: Stage | None = None
+    work: Callable[..., Mapping[str, Any] | None]
 
     def job_id(self, task_id: str, args: Any) -> str:
         """Stages carry it as their argument; ``process`` is the job: its task id is the job's id."""
@@ -125,13 +126,15 @@ def stage(name: Stage, **options: Any) -> Callable[[Callable[..., Any]], Any]:
             document = records.document(job.document_id or "")
             source = Source(**document.model_dump(include=set(Source.model_fields)))
             started = time.monotonic()
-            answer = work(self, Workplace(job_id, source, services.storage(), settings()), job)
+            answer = self.work(self, Workplace(job_id, source, services.storage(), settings()), job)
             if name == "record":
                 return answer
             records.end_stage(job_id, name, time.monotonic() - started, worker, answer or {})
             return job_id
 
         run.__doc__ = work.__doc__
-        return app.task(run, bind=True, base=StageTask, name=f"aseagi.{name}", stage=name, **options)
+        return app.task(
+            run, bind=True, base=StageTask, name=f"aseagi.{name}", stage=name, work=staticmethod(work), **options
+        )
 
     return decorate

@@ -9,6 +9,7 @@ What a task does around its work (retries, counted deliveries, ends of jobs) is 
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -47,7 +48,7 @@ def process(
     Args:
         source: a key (``raw/…``), an ``s3://`` address in the bucket, or on one machine an absolute path.
         priority: ``high`` goes before ``normal`` before ``low``.
-        requested_by: kept with the job.
+        requested_by: kept with the job. A job that a door has registered keeps what it was registered with.
         again: do the work even if the result is known.
     Returns:
         ``job_id, document_id, status, name, source, pages, text_sources, keys, facts, analyst, cost_usd, seconds``.
@@ -69,7 +70,7 @@ def process(
     first = records.active_job(document.document_id)
     if first and first.job_id != job_id and datetime.now(UTC) - first.updated_at < FOLLOW_FOR:
         raise self.retry(countdown=1, max_retries=None)
-    raise self.replace(the_chain(job_id, priority))
+    raise self.replace(the_chain(job_id, job.priority))
 
 
 def the_chain(job_id: str, priority: Priority) -> chain:
@@ -90,9 +91,22 @@ def submit(path: Path, *, priority: Priority, requested_by: str | None, job_id: 
     source = take_in(path, services.storage(), records, today=now.date(), max_bytes=settings().max_bytes)
     records.register_job(job_id, source.key, priority, requested_by)
     document = records.register_document(job_id, source, now)
-    options = {"again": True} if again else {}
-    process.apply_async((source.key, priority, requested_by), options, task_id=job_id)
+    _queue(job_id, source.key, priority, again)
     return document
+
+
+def resubmit(job: Job, priority: Priority) -> str:
+    """Queue an ended job's source as a new job, whose id is returned; statuses move only forwards."""
+    job_id = str(uuid.uuid4())
+    services.records().register_job(job_id, job.source, priority, job.requested_by)
+    _queue(job_id, job.source, priority, again=True)
+    return job_id
+
+
+def _queue(job_id: str, source: str, priority: Priority, again: bool) -> None:
+    """The message of a registered job: priority and requester stand in its row, so it stays below 1 KiB."""
+    number = message_priority(priority, "process")
+    process.apply_async((source,), {"again": True} if again else {}, task_id=job_id, priority=number)
 
 
 def _register(job_id: str, source: str) -> Document:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 _CORPUS = Path(os.environ.pop("ASEAGI_CORPUS", Path(__file__).parents[2] / "shared" / "corpus"))
 for _name in [name for name in os.environ if name.startswith("ASEAGI_")]:
     del os.environ[_name]  # a developer's own settings are not the tests'
+_HOME = tempfile.TemporaryDirectory(prefix="aseagi-", ignore_cleanup_errors=True)
+os.environ["ASEAGI_HOME"] = _HOME.name  # set before anything reads the settings; removed when the run ends
+os.environ["OMP_THREAD_LIMIT"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ import logging
 import signal
 import sys
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -224,14 +223,12 @@ def retry(
     as_json: Json = False,
 ) -> None:
     """Process a failed or cancelled job's document again, as a new job. A running stack takes it up."""
-    from aseagi_tasks.tasks import process as task
+    from aseagi_tasks.tasks import resubmit
 
     job = services.records().job(ident)
     if job.status not in ("error", "cancelled"):
         raise ConfigError(f"Job {job.job_id}", f"is {job.status}.", "Only failed and cancelled jobs are retried.")
-    job_id = str(uuid.uuid4())
-    services.records().register_job(job_id, job.source, priority, job.requested_by)
-    task.apply_async((job.source, priority, job.requested_by), {"again": True}, task_id=job_id)
+    job_id = resubmit(job, priority)
     if as_json:
         _print_json({"job_id": job_id, "retries": job.job_id})
     else:

@@ -1,0 +1,172 @@
+"""`aseagi up`: supervision, the monitor, Ctrl-C. Each test has a home and a stack of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO
+
+import pytest
+from reportlab.pdfgen.canvas import Canvas
+
+from aseagi_tasks.doors.stack import Stack
+from aseagi_tasks.settings import Settings
+
+ASEAGI = [str(Path(sys.executable).with_name("aseagi"))]
+WAIT_S = 90
+
+
+class Up:
+    """A running `aseagi up` and what it said."""
+
+    def __init__(self, home: Path, *arguments: str) -> None:
+        self.home, self.port = home, free_port()
+        self.environment = {**os.environ, "ASEAGI_HOME": str(home), "ASEAGI_MONITOR_PORT": str(self.port)}
+        self.log: IO[bytes] = (home / "up.log").open("wb")
+        self.process = subprocess.Popen(
+            [*ASEAGI, "up", *arguments], env=self.environment, stdout=self.log, stderr=subprocess.STDOUT
+        )
+
+    @property
+    def said(self) -> str:
+        return (self.home / "up.log").read_text()
+
+    @property
+    def stack(self) -> Stack:
+        return Stack(Settings(home=self.home))
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*ASEAGI, *arguments], env=self.environment, capture_output=True, text=True, timeout=WAIT_S
+        )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(ready: Callable[[], bool], what: Callable[[], str]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not ready():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.05)
+
+
+def processes_of(home: Path) -> list[str]:
+    """Command lines of every process whose environment names this home."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and f"ASEAGI_HOME={home}".encode() in (folder / "environ").read_bytes().split(
+                b"\0"
+            ):
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="aseagi-up-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def up(home: Path) -> Iterator[Up]:
+    one = Up(home)
+    try:
+        until(lambda: "Monitor" in one.said, lambda: one.said)
+        yield one
+    finally:
+        if one.process.poll() is None:
+            one.process.send_signal(signal.SIGINT)
+            one.process.wait(WAIT_S)
+        one.log.close()
+
+
+def filing(path: Path) -> Path:
+    canvas = Canvas(str(path), invariant=True)
+    canvas.drawString(72, 720, "ORDER GRANTING MOTION TO COMPEL")
+    canvas.drawString(72, 700, "Case No. 3:24-cv-00042   Dated: May 6, 2024")
+    canvas.save()
+    return path
+
+
+def test_stack_lives_shows_tasks_and_leaves_nothing_behind(up: Up, tmp_path: Path) -> None:
+    # a child that dies is started again and reported
+    victim = next(child for child in up.stack.children() if child.name == "analysis")
+    os.kill(victim.pid, signal.SIGKILL)
+    until(lambda: "analysis died and was started again" in up.said, lambda: up.said)
+
+    # a file given to another terminal's command goes through this stack
+    ran = up.run("process", str(filing(tmp_path / "order.pdf")))
+    assert ran.returncode == 0, ran.stderr + up.said
+    assert re.search(r"order\.pdf.*order.*2024-05-06.*3:24-cv-00042", ran.stdout)
+
+    # the monitor shows the chain by name, with argument and result
+    def tasks() -> str:
+        query = "draw=1&start=0&length=50&search[value]=&order[0][column]=0&order[0][dir]=asc&columns[0][data]=name"
+        with urllib.request.urlopen(f"http://127.0.0.1:{up.port}/tasks/datatable?{query}", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    names = [f"aseagi.{name}" for name in ("process", "fetch", "rasterize", "ocr", "analyze", "upload", "record")]
+    until(lambda: all(f'"{name}"' in tasks() for name in names), tasks)
+    until(lambda: "completed" in tasks(), tasks)
+
+    # another `up` on the same home is refused, and says the cure
+    second = up.run("up")
+    assert second.returncode == 5
+    assert "aseagi down" in second.stderr
+
+    # Ctrl-C
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(WAIT_S) == 0, up.said
+    until(lambda: processes_of(up.home) == [], lambda: "\n".join(processes_of(up.home)))
+
+
+def test_killed_stack_goes_on_where_it_was(home: Path, tmp_path: Path) -> None:
+    paths = [filing(tmp_path / "order.pdf")]
+    one = Up(home, *map(str, paths))
+    try:
+        until(lambda: bool(one.stack.children()) and "taking in" in one.said, lambda: one.said)
+    finally:
+        # everything dies at once, as in a power cut; the supervisor first, so that it starts nothing again
+        victims = [one.process.pid, one.stack.pid, *(child.pid for child in one.stack.children())]
+        for pid in filter(None, victims):
+            os.kill(pid, signal.SIGKILL)
+        one.process.wait()
+        one.log.close()
+    until(lambda: processes_of(home) == [], lambda: "\n".join(processes_of(home)))
+    again = subprocess.run(
+        [*ASEAGI, "process", *map(str, paths), "--json"],
+        env=one.environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert again.returncode == 0, again.stderr
+    assert '"completed"' in again.stdout
+    assert processes_of(home) == []
+
+
+def test_busy_port_is_an_error_that_names_the_setting(home: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        environment = {**os.environ, "ASEAGI_HOME": str(home), "ASEAGI_MONITOR_PORT": str(taken.getsockname()[1])}
+        ran = subprocess.run([*ASEAGI, "up"], env=environment, capture_output=True, text=True, timeout=WAIT_S)
+    assert ran.returncode == 5
+    assert "ASEAGI_MONITOR_PORT" in ran.stderr
+    assert processes_of(home) == []

@@ -1,0 +1,85 @@
+"""Settings are validated at start, and .env.example tells the truth about them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from aseagi_tasks.errors import ConfigError
+from aseagi_tasks.settings import PREFIX, Settings, load
+
+ROOT = Path(__file__).parents[2]
+NOWHERE = Path("/nonexistent/.env")
+EXAMPLE = dict(re.findall(r"^#?(ASEAGI_\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+
+
+def test_example_lists_every_setting_and_no_other() -> None:
+    assert {PREFIX + name.upper() for name in Settings.model_fields} == set(EXAMPLE)
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLE))
+def test_example_shows_the_default(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ASEAGI_HOME", raising=False)
+    default = getattr(load(NOWHERE), name.removeprefix(PREFIX).lower())
+    shown = EXAMPLE[name]
+    if shown:
+        monkeypatch.setenv(name, shown)
+        assert getattr(load(NOWHERE), name.removeprefix(PREFIX).lower()) == default
+    else:
+        assert default is None or name == "ASEAGI_CPU_WORKERS"
+
+
+def test_example_copied_as_it_is_is_a_valid_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ASEAGI_HOME", raising=False)
+    uncommented = re.sub(r"^#(ASEAGI_)", r"\1", (ROOT / ".env.example").read_text(), flags=re.MULTILINE)
+    (tmp_path / ".env").write_text(uncommented)
+    assert load(tmp_path / ".env") == load(NOWHERE)
+
+
+def test_unknown_variable_is_an_error_that_names_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASEAGI_BUKCET", "x")
+    with pytest.raises(ConfigError, match=r"ASEAGI_BUKCET.*Did you mean ASEAGI_BUCKET\?"):
+        load(NOWHERE)
+
+
+def test_unknown_variable_in_the_file_is_an_error_too(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("ASEAGI_DIP=300\n")
+    with pytest.raises(ConfigError, match=r"ASEAGI_DIP.*ASEAGI_DPI"):
+        load(tmp_path / ".env")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("ASEAGI_DPI", "9", "ASEAGI_DPI: .*150"),
+        ("ASEAGI_DPI", "many", "ASEAGI_DPI"),
+        ("ASEAGI_STORAGE", "tape", "ASEAGI_STORAGE.*folder.*s3"),
+        ("ASEAGI_ANALYST", "claude", "ASEAGI_ANTHROPIC_API_KEY"),
+        ("ASEAGI_OCR_LANGUAGES", "eng; rm -rf /", "ASEAGI_OCR_LANGUAGES"),
+        ("ASEAGI_HOME", "/" + "long/" * 30, "ASEAGI_HOME is too long"),
+    ],
+)
+def test_wrong_value_is_an_error_that_names_the_variable(
+    variable: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError, match=said):
+        load(NOWHERE)
+
+
+def test_half_of_the_s3_credentials_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASEAGI_STORAGE", "s3")
+    monkeypatch.setenv("ASEAGI_S3_ACCESS_KEY_ID", "AKIA")
+    with pytest.raises(ConfigError, match="ASEAGI_S3_SECRET_ACCESS_KEY"):
+        load(NOWHERE)
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ASEAGI_BROKER_URL", "ASEAGI_S3_SECRET_ACCESS_KEY", "ASEAGI_ANTHROPIC_API_KEY"):
+        monkeypatch.setenv(name, "redis://:hunter2@localhost")
+    monkeypatch.setenv("ASEAGI_S3_ACCESS_KEY_ID", "AKIA")
+    loaded = load(NOWHERE)
+    assert "hunter2" not in repr(loaded) + str(loaded) + loaded.model_dump_json()
+    assert "hunter2" in loaded.broker
