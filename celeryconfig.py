@@ -70,7 +70,7 @@ task_time_limit = 2_700
 
 # -- what Flower sees
 worker_send_task_events = True
-task_send_sent_event = True
+task_send_sent_event = False  # twice the messages; Flower learns of a task when a worker takes it
 task_track_started = False
 worker_hijack_root_logger = True
 worker_redirect_stdouts_level = "INFO"

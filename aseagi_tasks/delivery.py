@@ -5,6 +5,7 @@ Every task of the chain is a ``StageTask``; ``stage`` makes one of a function th
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -74,8 +75,10 @@ class StageTask(Task):
         return args[0] if self.stage else task_id
 
     def give_up(self, task_id: str, args: Any, exc: BaseException) -> None:
-        """End the job as ``error`` with stage, class and sentence."""
-        services.records().fail(self.job_id(task_id, args), self.stage, *explain(exc, self.stage or "intake"))
+        """End the job as ``error`` with stage, class and sentence, and free its scratch space."""
+        job_id = self.job_id(task_id, args)
+        services.records().fail(job_id, self.stage, *explain(exc, self.stage or "intake"))
+        shutil.rmtree(settings().scratch_root / job_id, ignore_errors=True)
 
     def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Celery's hook for the last word on a task that raised."""

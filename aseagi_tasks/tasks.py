@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from celery import chain
@@ -123,13 +124,11 @@ def _register(job_id: str, source: str) -> Document:
     there = storage.stat(key)
     if there is None:
         raise NotFound(source, "the bucket" + (": give an absolute path for a file" if Path(source).exists() else ""))
-    path = conf.scratch_root / job_id / "intake"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    storage.download(key, path)
-    try:
+    conf.scratch_root.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=conf.scratch_root) as folder:
+        path = Path(folder) / "intake"
+        storage.download(key, path)
         found = examine(path, key.rsplit("/", 1)[-1], key, max_bytes=conf.max_bytes)
-    finally:
-        path.unlink()
     return records.register_document(job_id, found, now)
 
 
