@@ -1,0 +1,99 @@
+"""The command line's refusals: exit codes by class of error, one sentence each, no traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from PIL import Image
+
+ASEAGI = str(Path(sys.executable).with_name("aseagi"))
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="aseagi-cli-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def run(home: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "ASEAGI_HOME": str(home), **settings}
+    return subprocess.run([ASEAGI, *arguments], env=environment, capture_output=True, text=True, timeout=200, cwd=home)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("show", "0123456789abcdef"), 3, "was not found"),
+        (("retry", "0123456789abcdef"), 3, "was not found"),
+        (("cancel", "0123456789abcdef"), 3, "was not found"),
+        (("process", "no such file.pdf"), 3, "no such file.pdf"),
+        (("process", "."), 3, "PDF, JPG, PNG, TIFF"),
+        (("process",), 2, "Usage"),
+        (("status", "--only", "lost"), 2, "queued"),
+        (("frobnicate",), 2, "No such command"),
+    ],
+)
+def test_refusal_has_its_code_and_sentence(home: Path, arguments: tuple[str, ...], code: int, said: str) -> None:
+    ran = run(home, *arguments)
+    assert ran.returncode == code, ran.stderr
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_wrong_setting_is_said_before_anything_starts(home: Path) -> None:
+    ran = run(home, "status", ASEAGI_BUKCET="x")
+    assert ran.returncode == 5
+    assert "ASEAGI_BUCKET" in ran.stderr
+    assert list(home.iterdir()) == []
+
+
+def test_missing_program_is_named_with_its_cure(home: Path) -> None:
+    ran = run(home, "doctor", PATH=str(Path(sys.executable).parent))
+    assert ran.returncode == 5
+    for name in ("redis-server", "poppler-utils", "tesseract-ocr"):
+        assert f"apt-get install {name}" in ran.stdout
+    assert run(home, "up", PATH=str(Path(sys.executable).parent)).returncode == 5
+
+
+def test_doctor_on_a_sound_machine_finds_nothing_fatal(home: Path) -> None:
+    ran = run(home, "doctor", "--json")
+    assert ran.returncode == 0, ran.stdout
+    checks = {check["what"]: check for check in json.loads(ran.stdout)}
+    assert {"python", "redis-server", "pdftoppm", "tesseract", "storage", "records", "broker", "analyst"} <= set(checks)
+    assert checks["broker"]["cure"] == "`aseagi up` starts it."
+
+
+def test_doctor_names_a_missing_language(home: Path) -> None:
+    ran = run(home, "doctor", ASEAGI_OCR_LANGUAGES="eng+xho")
+    assert ran.returncode == 5
+    assert "tesseract-ocr-xho" in ran.stdout
+
+
+def test_empty_records_are_no_error(home: Path) -> None:
+    assert json.loads(run(home, "status", "--json").stdout)["jobs"] == []
+    assert json.loads(run(home, "search", "anything", "--json").stdout) == []
+
+
+def test_process_without_a_stack_starts_one_for_its_own_duration(home: Path) -> None:
+    """One good file, one bad one: the exit code is the bad one's, and no process is left."""
+    Image.new("L", (850, 1100), 255).save(home / "blank page.png", dpi=(100, 100))
+    (home / "notes.pdf").write_text("only text")
+    ran = run(home, "process", "blank page.png", "notes.pdf", "--json")
+    assert ran.returncode == 3, ran.stderr
+    blank, notes = json.loads(ran.stdout)
+    assert (blank["status"], blank["text_sources"]) == ("completed", {"blank": 1})
+    assert (notes["status"], notes["error_class"]) == ("error", "NotADocument")
+    assert {name: value for name, value in blank["facts"].items() if value} == {}
+    left = [
+        process
+        for process in Path("/proc").glob("[0-9]*/environ")
+        if os.access(process, os.R_OK) and f"ASEAGI_HOME={home}".encode() in process.read_bytes().split(b"\0")
+    ]
+    assert left == []
