@@ -1,0 +1,400 @@
+"""The records in one SQLite file, for one machine: write-ahead log, full-text search, any number of processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+
+from aseagi_tasks.documents import Priority, Source, Stage, Status
+from aseagi_tasks.errors import Cancelled, ConfigError, NotFound, RecordsUnavailable
+from aseagi_tasks.stores.query import match_expression
+from aseagi_tasks.stores.records import Document, Event, Hit, Job
+
+VERSION = 1
+BUSY_TIMEOUT_S = 30
+_JOB = "job.*, coalesce((SELECT sum(usd) FROM costs WHERE costs.job_id = job.job_id), 0.0) AS cost_usd"
+_OPEN = "status IN ('queued', 'processing')"
+
+
+class SqliteRecords:
+    """Implements ``records.Records``. Each thread of each process has a connection of its own.
+
+    Args:
+        path: made, with its folder and tables, if it is not there.
+    Raises:
+        ConfigError: it cannot be made or is no such database.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._local = threading.local()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._create()
+        except (OSError, sqlite3.DatabaseError) as exc:
+            raise ConfigError(
+                "ASEAGI_HOME", f"{path} cannot be used: {exc}.", "Choose another, or move it away."
+            ) from exc
+
+    # -- jobs
+
+    def register_job(self, job_id: str, source: str, priority: Priority, requested_by: str | None) -> Job:
+        """Add a job as ``queued``; the same id again returns the row there is."""
+        with self._write("registering a job") as db:
+            db.execute(
+                "INSERT INTO processing_jobs (job_id, source, priority, requested_by, status, created_at, updated_at)"
+                " VALUES (?, ?, ?, ?, 'queued', ?, ?) ON CONFLICT (job_id) DO NOTHING",
+                (job_id, source, priority, requested_by, now := _now(), now),
+            )
+            return self._job(db, job_id)
+
+    def register_document(self, job_id: str, source: Source, now: datetime) -> Document:
+        """Add the document (the same bytes: the row there is, its first key kept) and tie the job to it."""
+        with self._write("registering a document") as db:
+            db.execute(
+                "INSERT INTO documents (document_id, sha256, key, name, bytes, media_type, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (
+                    source.document_id,
+                    source.sha256,
+                    source.key,
+                    source.name,
+                    source.bytes,
+                    source.media_type,
+                    _iso(now),
+                ),
+            )
+            changed = db.execute(
+                "UPDATE processing_jobs SET document_id = ?, updated_at = ? WHERE job_id = ?",
+                (source.document_id, _now(), job_id),
+            )
+            if changed.rowcount == 0:
+                raise NotFound(job_id, "the jobs")
+            return _document(db.execute("SELECT * FROM documents WHERE sha256 = ?", (source.sha256,)).fetchone())
+
+    def active_job(self, document_id: str) -> Job | None:
+        """The oldest queued or processing job on a document."""
+        rows = self._read(
+            "looking for a job",
+            f"SELECT {_JOB} FROM processing_jobs job WHERE document_id = ? AND {_OPEN}"
+            " ORDER BY created_at, rowid LIMIT 1",
+            (document_id,),
+        )
+        return _job(rows[0]) if rows else None
+
+    def begin_stage(self, job_id: str, stage: Stage, worker: str) -> Job:
+        """Move to ``processing`` at ``stage``, counting deliveries since the stage last ended.
+
+        An ended job is returned as it is. A late second delivery of an earlier stage is begun like any other: its
+        results are found in ``cache/``.
+        """
+        with self._write("beginning a stage") as db:
+            db.execute(
+                "UPDATE processing_jobs SET status = 'processing', updated_at = ?,"
+                " deliveries = CASE WHEN stage = ? THEN deliveries + 1 ELSE 1 END, stage = ?"
+                f" WHERE job_id = ? AND {_OPEN}",
+                (now := _now(), stage, stage, job_id),
+            )
+            job = self._job(db, job_id)
+            if job.status == "cancelled":
+                raise Cancelled(job.job_id)
+            if job.status == "processing":
+                _event(db, job_id, now, stage, "started", None, worker, {})
+            return job
+
+    def end_stage(self, job_id: str, stage: Stage, seconds: float, worker: str, detail: Mapping[str, Any]) -> None:
+        """Write the ``finished`` event; deliveries are counted anew from here."""
+        with self._write("ending a stage") as db:
+            _event(db, job_id, now := _now(), stage, "finished", seconds, worker, detail)
+            db.execute(
+                "UPDATE processing_jobs SET deliveries = 0, updated_at = ? WHERE job_id = ? AND stage = ?",
+                (now, job_id, stage),
+            )
+
+    def add_event(self, job_id: str, stage: Stage | None, kind: str, worker: str, detail: Mapping[str, Any]) -> None:
+        """Write any other event."""
+        with self._write("writing an event") as db:
+            _event(db, job_id, _now(), stage, kind, None, worker, detail)
+
+    def complete(self, job_id: str, document: Document | None, text: str | None) -> bool:
+        """Complete the job once; in the same transaction the document's facts and its text for search."""
+        with self._write("completing a job") as db:
+            if not self._end(db, job_id, "completed", "completed" if document else "known", None, None, None):
+                return False
+            if document is not None:
+                _save_facts(db, document)
+            if document is not None and text is not None:
+                _index(db, document, text)
+            return True
+
+    def fail(self, job_id: str, stage: Stage | None, error_class: str, message: str) -> bool:
+        """End the job as ``error``; False if it had already ended."""
+        with self._write("failing a job") as db:
+            return self._end(db, job_id, "error", "failed", stage, error_class, message)
+
+    def cancel(self, job_id: str) -> bool:
+        """End the job as ``cancelled``; False if it had already ended."""
+        with self._write("cancelling a job") as db:
+            return self._end(db, job_id, "cancelled", "cancelled", None, None, None)
+
+    def job(self, job_id: str) -> Job:
+        """One job; an unambiguous beginning of its id will do."""
+        return _job(self._one("processing_jobs", "job_id", job_id))
+
+    def jobs(
+        self, *, status: Status | None = None, document_id: str | None = None, limit: int = 100, offset: int = 0
+    ) -> list[Job]:
+        """Jobs, newest first."""
+        wanted = {"status": status, "document_id": document_id}
+        where = " AND ".join(f"{column} = :{column}" for column, value in wanted.items() if value) or "1"
+        rows = self._read(
+            "listing jobs",
+            f"SELECT {_JOB} FROM processing_jobs job WHERE {where} ORDER BY created_at DESC, rowid DESC"
+            " LIMIT :limit OFFSET :offset",
+            {**wanted, "limit": limit, "offset": offset},
+        )
+        return [_job(row) for row in rows]
+
+    def events(self, job_id: str) -> list[Event]:
+        """A job's events, oldest first."""
+        rows = self._read(
+            "listing events",
+            "SELECT job_id, at, stage, kind, seconds, worker, detail FROM processing_events WHERE job_id = ?"
+            " ORDER BY event_id",
+            (job_id,),
+        )
+        return [Event(**{**dict(row), "detail": json.loads(row["detail"])}) for row in rows]
+
+    def counts(self) -> dict[Status, int]:
+        """Jobs by status, every status present."""
+        rows = self._read("counting jobs", "SELECT status, count(*) AS n FROM processing_jobs GROUP BY status", ())
+        return {**dict.fromkeys(get_args(Status), 0), **{row["status"]: row["n"] for row in rows}}
+
+    # -- costs
+
+    def charge(self, job_id: str | None, kind: str, usd: float, *, once: str, detail: Mapping[str, Any]) -> bool:
+        """Append to the cost ledger; the same ``once`` key is written once. False if it was there."""
+        with self._write("charging") as db:
+            added = db.execute(
+                "INSERT INTO costs (once, at, kind, usd, job_id, detail) VALUES (?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (once) DO NOTHING",
+                (once, _now(), kind, usd, job_id, json.dumps(dict(detail))),
+            )
+            return added.rowcount == 1
+
+    def costs(self, since: datetime) -> dict[str, float]:
+        """USD by kind since then."""
+        rows = self._read(
+            "adding up costs", "SELECT kind, sum(usd) AS usd FROM costs WHERE at >= ? GROUP BY kind", (_iso(since),)
+        )
+        return {row["kind"]: row["usd"] for row in rows}
+
+    # -- documents
+
+    def document(self, document_id: str) -> Document:
+        """One document; an unambiguous beginning of its id will do."""
+        return _document(self._one("documents", "document_id", document_id))
+
+    def documents(self, *, limit: int = 100, offset: int = 0) -> list[Document]:
+        """Documents, newest first."""
+        rows = self._read(
+            "listing documents",
+            "SELECT * FROM documents ORDER BY created_at DESC, rowid DESC LIMIT ? OFFSET ?",
+            (limit, offset),
+        )
+        return [_document(row) for row in rows]
+
+    def search(self, query: str, *, limit: int = 20, offset: int = 0) -> list[Hit]:
+        """Documents whose text or facts contain the words, best first. Any input is safe; no words: no hits."""
+        expression = match_expression(query)
+        if not expression:
+            return []
+        rows = self._read(
+            "searching",
+            # title, case number, parties, name, text: a word of the case number says more than one of the text
+            "SELECT documents.*, snippet(search, -1, '[', ']', ' … ', 16) AS snippet,"
+            " bm25(search, 0, 8, 10, 5, 3, 1) AS rank"
+            " FROM search JOIN documents USING (document_id) WHERE search MATCH ? ORDER BY rank LIMIT ? OFFSET ?",
+            (expression, limit, offset),
+        )
+        return [Hit(document=_document(row), snippet=row["snippet"], rank=row["rank"]) for row in rows]
+
+    # -- inside
+
+    def _end(
+        self,
+        db: sqlite3.Connection,
+        job_id: str,
+        status: Status,
+        kind: str,
+        stage: Stage | None,
+        error_class: str | None,
+        message: str | None,
+    ) -> bool:
+        changed = db.execute(
+            "UPDATE processing_jobs SET status = ?, stage = coalesce(?, stage), updated_at = ?, finished_at = ?,"
+            f" error_class = ?, error_message = ? WHERE job_id = ? AND {_OPEN}",
+            (status, stage, now := _now(), now, error_class, message, job_id),
+        )
+        if changed.rowcount == 0:
+            return False
+        detail = {"error_class": error_class, "message": message} if error_class else {}
+        _event(db, job_id, now, stage, kind, None, None, detail)
+        return True
+
+    def _job(self, db: sqlite3.Connection, job_id: str) -> Job:
+        row = db.execute(f"SELECT {_JOB} FROM processing_jobs job WHERE job_id = ?", (job_id,)).fetchone()
+        if row is None:
+            raise NotFound(job_id, "the jobs")
+        return _job(row)
+
+    def _one(self, table: str, column: str, ident: str) -> sqlite3.Row:
+        """The row of an id or of the unambiguous beginning of one."""
+        what = "jobs" if column == "job_id" else "documents"
+        columns = _JOB if column == "job_id" else "job.*"
+        rows = self._read(
+            f"looking for {ident}",
+            f"SELECT {columns} FROM {table} job WHERE {column} BETWEEN ? AND ? ORDER BY {column} LIMIT 2",
+            (ident, ident + "\U0010ffff"),
+        )
+        if not ident or not rows:
+            raise NotFound(ident or "An empty id", f"the {what}")
+        if len(rows) > 1 and rows[0][column] != ident:
+            raise NotFound(ident, f"the {what}: several begin so, give more of it")
+        return rows[0]
+
+    def _read(self, doing: str, sql: str, values: Any) -> list[sqlite3.Row]:
+        try:
+            return self._connection().execute(sql, values).fetchall()
+        except sqlite3.Error as exc:
+            raise RecordsUnavailable(doing, str(exc)) from exc
+
+    @contextmanager
+    def _write(self, doing: str) -> Iterator[sqlite3.Connection]:
+        """A transaction that has the write lock from its beginning: it cannot fail half-way for another's sake."""
+        try:
+            db = self._connection()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+        except sqlite3.Error as exc:
+            raise RecordsUnavailable(doing, str(exc)) from exc
+
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's in this process: a connection that was carried over a fork would corrupt the file."""
+        if getattr(self._local, "pid", None) != os.getpid():
+            db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+            db.row_factory = sqlite3.Row
+            db.execute("PRAGMA foreign_keys = ON")
+            db.execute("PRAGMA synchronous = NORMAL")  # with the log: safe against crashes, no sync per write
+            self._local.connection, self._local.pid = db, os.getpid()
+        connection: sqlite3.Connection = self._local.connection
+        return connection
+
+    def _create(self) -> None:
+        """Tables, once, however many processes start at the same moment."""
+        db = self._connection()
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("BEGIN IMMEDIATE")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        try:
+            if version == 0:
+                # executescript would commit first: statements one by one keep it one transaction
+                for statement in _statements((Path(__file__).parent / "schema.sql").read_text()):
+                    db.execute(statement)
+            elif version != VERSION:
+                raise sqlite3.DatabaseError(f"it is of version {version}, this program of version {VERSION}")
+            db.execute("COMMIT")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _save_facts(db: sqlite3.Connection, document: Document) -> None:
+    db.execute(
+        "UPDATE documents SET processed = ?, pages = ?, document_type = ?, document_date = ?, case_number = ?,"
+        " title = ?, parties = ?, relevancy_score = ?, versions = ? WHERE document_id = ?",
+        (
+            document.processed,
+            document.pages,
+            document.document_type,
+            document.document_date,
+            document.case_number,
+            document.title,
+            json.dumps(document.parties, ensure_ascii=False),
+            document.relevancy_score,
+            json.dumps(dict(document.versions)),
+            document.document_id,
+        ),
+    )
+
+
+def _index(db: sqlite3.Connection, document: Document, text: str) -> None:
+    """Put the text under the rowid of its document, in place of what was there."""
+    (row,) = db.execute("SELECT rowid FROM documents WHERE document_id = ?", (document.document_id,)).fetchone()
+    db.execute("DELETE FROM search WHERE rowid = ?", (row,))
+    db.execute(
+        "INSERT INTO search (rowid, document_id, title, case_number, parties, name, text) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            row,
+            document.document_id,
+            document.title or "",
+            document.case_number or "",
+            "; ".join(document.parties),
+            document.name,
+            text,
+        ),
+    )
+
+
+def _event(
+    db: sqlite3.Connection,
+    job_id: str,
+    at: str,
+    stage: str | None,
+    kind: str,
+    seconds: float | None,
+    worker: str | None,
+    detail: Mapping[str, Any],
+) -> None:
+    db.execute(
+        "INSERT INTO processing_events (job_id, at, stage, kind, seconds, worker, detail) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (job_id, at, stage, kind, seconds, worker, json.dumps(dict(detail), ensure_ascii=False)),
+    )
+
+
+def _job(row: sqlite3.Row) -> Job:
+    return Job(**{name: row[name] for name in Job.model_fields})
+
+
+def _document(row: sqlite3.Row) -> Document:
+    values = {name: row[name] for name in Document.model_fields}
+    return Document(**{**values, "parties": json.loads(row["parties"]), "versions": json.loads(row["versions"])})
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _now() -> str:
+    return _iso(datetime.now(UTC))
