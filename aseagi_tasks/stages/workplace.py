@@ -80,4 +80,3 @@ class Workplace:
         """Remove the job's scratch folder and its ``cache/``."""
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.storage.delete_all(keys.cache(self.job_id))
-
