@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from celery import Task
-from celery.exceptions import Ignore, SoftTimeLimitExceeded
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 from celery.worker.request import Request
 
 from aseagi_tasks import services
@@ -80,9 +80,15 @@ class StageTask(Task):
         services.records().fail(job_id, self.stage, *explain(exc, self.stage or "intake"))
         shutil.rmtree(settings().scratch_root / job_id, ignore_errors=True)
 
-    def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
-        """Celery's hook for the last word on a task that raised."""
-        self.give_up(task_id, args, exc)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run; a final error is in the records before the caller sees it (``on_failure`` would come after)."""
+        try:
+            return self.run(*args, **kwargs)
+        except (Ignore, Reject, Retry):
+            raise
+        except Exception as exc:
+            self.give_up(self.request.id, args, exc)
+            raise
 
     def retry(self, *args: Any, exc: BaseException | None = None, countdown: float | None = None, **kwargs: Any) -> Any:
         """Celery's, but never sooner than a service that limits us said."""

@@ -277,7 +277,7 @@ def samples(
     """Make sample documents (motions, scans, faxes, forms …) with what is true of them in FOLDER/truth."""
     from aseagi_tasks.samples import make_samples
 
-    made = make_samples(folder, None if as_json else lambda text: err.print(f"[dim]{text}[/dim]"))
+    made = make_samples(folder, None if as_json else lambda text: err.print(f"[dim]{text}[/dim]", soft_wrap=True))
     if as_json:
         _print_json([str(path) for path in made])
 
