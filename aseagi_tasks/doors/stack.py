@@ -138,10 +138,9 @@ class Stack:
             old = before.get(name)
             if old is None or (old.pid == child.pid and old.state == child.state):
                 continue
-            if child.pid and old.pid and child.pid != old.pid:
-                news.append(f"{name} died and was started again (process {child.pid}); see {self.logs / name}.log")
-            elif child.state == "BACKOFF":
-                news.append(f"{name} does not stay up, trying again: {child.why}; see {self.logs / name}.log")
+            if old.pid and child.pid != old.pid and child.state not in ("STOPPING", "STOPPED"):
+                again = f"was started again (process {child.pid})" if child.pid else "will be started again"
+                news.append(f"{name} died and {again}; see {self.logs / name}.log")
             elif child.state == "FATAL":
                 news.append(f"{name} was given up: {child.why}; see {self.logs / name}.log, then `aseagi up` again")
         return now, news

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,7 @@ class S3Storage:
             )
             return url
 
-    def _delete_batch(self, prefix: str, batch: list[dict[str, str]]) -> int:
+    def _delete_batch(self, prefix: str, batch: Sequence[dict[str, str]]) -> int:
         with self._translated(f"removing {prefix}", prefix):
             answer = self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})
         if answer.get("Errors"):

@@ -13,6 +13,8 @@ from tempfile import TemporaryDirectory
 import pytest
 from PIL import Image
 
+from tests.chain.conftest import processes_of
+
 ASEAGI = str(Path(sys.executable).with_name("aseagi"))
 
 
@@ -91,9 +93,4 @@ def test_process_without_a_stack_starts_one_for_its_own_duration(home: Path) -> 
     assert (blank["status"], blank["text_sources"]) == ("completed", {"blank": 1})
     assert (notes["status"], notes["error_class"]) == ("error", "NotADocument")
     assert {name: value for name, value in blank["facts"].items() if value} == {}
-    left = [
-        process
-        for process in Path("/proc").glob("[0-9]*/environ")
-        if os.access(process, os.R_OK) and f"ASEAGI_HOME={home}".encode() in process.read_bytes().split(b"\0")
-    ]
-    assert left == []
+    assert processes_of(home) == []
