@@ -21,6 +21,10 @@ VERSION = "rules 1"
 HEAD_PAGES = 2
 
 _NUMBER = r"(?P<number>[A-Z0-9][A-Z0-9:.–-]{2,23}[A-Z0-9](?:/\d{4})?)"
+#: California's form, year, kind, number: recognition puts spaces between digits and capitals, a person does not.
+_SPACED = re.compile(
+    r"\b(?:Case|Action)\s*(?:Nos?\.?|Numbers?|#)\s*[:.]?\s*(?P<number>\d{2} ?[A-Z] ?[A-Z]{1,3} ?\d{5,6})\b", re.I
+)
 _FEDERAL = re.compile(
     r"(?<![\w:])\d{1,2}:\d{2}-(?:cv|cr|mc|md|mj|bk|ap|po|misc)-\d{3,6}(?:-[A-Z0-9]{1,5}){0,3}(?!\w)", re.I
 )
@@ -125,6 +129,8 @@ def case_number(head: Sequence[Piece]) -> Fact | None:
         if (found := _HEADER.search(piece.text)) and len(piece.text) < 120:
             return _number(found["number"], piece)
     for piece in head:
+        if found := _SPACED.search(piece.text):
+            return _number(found["number"], piece)
         for found in _LABELLED.finditer(piece.text):
             if not _OTHER_CASE.search(found["before"]) and _is_number(found["number"]):
                 return _number(found["number"], piece)
@@ -147,7 +153,7 @@ def _is_number(text: str) -> bool:
 
 
 def _number(text: str, piece: Piece) -> Fact:
-    value = text.strip(" .:,").replace("–", "-")
+    value = text.strip(" .:,").replace("–", "-").replace(" ", "")
     return Fact(value=value, original=text, status="supported", evidence=(piece.evidence(text),))
 
 

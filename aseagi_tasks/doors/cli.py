@@ -32,7 +32,9 @@ app = typer.Typer(
     epilog="Exit codes: 0 well, 1 unexpected, 2 usage, 3 a document failed, 4 something did not answer, "
     "5 setting or program missing, 6 cancelled, 130 interrupted.",
 )
-out, err = Console(), Console(stderr=True)
+#: Wide enough for a table where nobody looks at a window.
+_WIDTH = None if sys.stdout.isatty() else 150
+out, err = Console(width=_WIDTH), Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 Level = Annotated[Priority, typer.Option(help="high goes before normal before low.")]

@@ -1,8 +1,9 @@
 """A local server that speaks as much of Anthropic's API as the client uses: ``POST /v1/messages``.
 
 Headers, errors and bodies follow the API reference (Messages; Errors): a key (``x-api-key``, or a bearer token as the
-client sends it since 2.0) and ``anthropic-version`` are required, errors are ``{"type": "error", "error": {"type", "message"}, "request_id"}``, every answer has a
-``request-id`` header, and structured output comes as one text block of JSON.
+client sends it since 2.0) and ``anthropic-version`` are required, errors are ``{"type": "error", "error": {"type",
+"message"}, "request_id"}``, every answer has a ``request-id`` header, and structured output comes as one text block
+of JSON.
 """
 
 from __future__ import annotations
