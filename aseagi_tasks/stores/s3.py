@@ -89,8 +89,9 @@ class S3Storage:
 
     def stat(self, key: str) -> Stored | None:
         """The object as listed, or None."""
+        keys.check(key)
         try:
-            with self._translated(f"looking at {key}", keys.check(key)):
+            with self._translated(f"looking at {key}", key):
                 found = self._client.head_object(Bucket=self.bucket, Key=key)
         except NotFound:
             return None

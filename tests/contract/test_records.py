@@ -1,0 +1,308 @@
+"""What every records store promises, whoever writes at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from aseagi_tasks.documents import STAGES, Source
+from aseagi_tasks.errors import Cancelled, ConfigError, NotFound, RecordsUnavailable
+from aseagi_tasks.stores.records import Document, Records
+from aseagi_tasks.stores.sqlite import SqliteRecords
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(params=["sqlite"])
+def records(request: pytest.FixtureRequest, tmp_path: Path) -> Records:
+    return SqliteRecords(tmp_path / "records.sqlite3")
+
+
+def source(content: str = "a", name: str = "motion.pdf") -> Source:
+    sha256 = (content.encode().hex() + "0" * 64)[:64]
+    return Source(key=f"raw/{content}.pdf", name=name, sha256=sha256, bytes=10, media_type="application/pdf")
+
+
+def begun(records: Records, content: str = "a") -> tuple[str, Document]:
+    job_id = str(uuid.uuid4())
+    records.register_job(job_id, f"raw/{content}.pdf", "normal", "tester")
+    return job_id, records.register_document(job_id, source(content), NOW)
+
+
+def finished(records: Records, content: str, text: str, **facts: object) -> Document:
+    job_id, document = begun(records, content)
+    records.begin_stage(job_id, "record", "w")
+    done = document.model_copy(update={"processed": "processed/x", **facts})
+    assert records.complete(job_id, done, text)
+    return records.document(document.document_id)
+
+
+def test_same_job_id_is_one_job(records: Records) -> None:
+    first = records.register_job("j", "raw/a.pdf", "high", "me")
+    assert records.register_job("j", "raw/other.pdf", "low", None) == first
+    assert (first.status, first.priority, first.source, first.deliveries) == ("queued", "high", "raw/a.pdf", 0)
+
+
+def test_same_bytes_are_one_document_under_its_first_key(records: Records) -> None:
+    _, first = begun(records)
+    records.register_job("again", "raw/copy.pdf", "normal", None)
+    second = records.register_document("again", source().model_copy(update={"key": "raw/copy.pdf"}), NOW)
+    assert second == first
+    assert len(records.documents()) == 1
+    assert {job.document_id for job in records.jobs()} == {first.document_id}
+
+
+def test_deliveries_of_a_stage_are_counted_until_it_ends(records: Records) -> None:
+    job_id, _ = begun(records)
+    assert [records.begin_stage(job_id, "fetch", "w").deliveries for _ in range(3)] == [1, 2, 3]
+    assert records.begin_stage(job_id, "ocr", "w").deliveries == 1
+    records.end_stage(job_id, "ocr", 1.5, "w", {"pages": 3})
+    assert records.begin_stage(job_id, "ocr", "w").deliveries == 1
+    kinds = [(event.stage, event.kind) for event in records.events(job_id)]
+    assert kinds.count(("ocr", "started")) == 2
+    (ended,) = [event for event in records.events(job_id) if event.kind == "finished"]
+    assert (ended.seconds, ended.detail) == (1.5, {"pages": 3})
+
+
+@pytest.mark.parametrize("end", ["complete", "fail", "cancel"])
+def test_a_job_ends_once_and_stays_ended(records: Records, end: str) -> None:
+    job_id, _ = begun(records)
+    ends: dict[str, Callable[[], bool]] = {
+        "complete": lambda: records.complete(job_id, None, None),
+        "fail": lambda: records.fail(job_id, "ocr", "Unreadable", "it is torn"),
+        "cancel": lambda: records.cancel(job_id),
+    }
+    assert ends[end]()
+    ended = records.job(job_id)
+    assert not any(again() for again in ends.values())
+    assert records.job(job_id) == ended
+    assert ended.finished_at is not None
+    if end == "cancel":
+        with pytest.raises(Cancelled):
+            records.begin_stage(job_id, "ocr", "w")
+    else:
+        assert records.begin_stage(job_id, "ocr", "w").status == ended.status
+    assert records.active_job(source().document_id) is None
+
+
+def test_failure_says_stage_class_and_sentence(records: Records) -> None:
+    job_id, _ = begun(records)
+    records.fail(job_id, "rasterize", "Encrypted", "It is locked.")
+    job = records.job(job_id)
+    assert (job.status, job.stage, job.error_class, job.error_message) == (
+        "error",
+        "rasterize",
+        "Encrypted",
+        "It is locked.",
+    )
+
+
+def test_oldest_open_job_on_a_document_is_the_active_one(records: Records) -> None:
+    first, document = begun(records)
+    begun(records)
+    active = records.active_job(document.document_id)
+    assert active is not None and active.job_id == first
+
+
+def test_charge_is_made_once(records: Records) -> None:
+    job_id, _ = begun(records)
+    assert records.charge(job_id, "claude", 0.02, once="k", detail={"model": "m"})
+    assert not records.charge(job_id, "claude", 0.02, once="k", detail={})
+    records.charge(None, "gpu", 0.5, once="other", detail={})
+    assert records.job(job_id).cost_usd == pytest.approx(0.02)
+    assert records.costs(datetime.now(UTC) - timedelta(hours=1)) == pytest.approx({"claude": 0.02, "gpu": 0.5})
+    assert records.costs(datetime.now(UTC) + timedelta(hours=1)) == {}
+
+
+def test_beginning_of_an_id_will_do_if_it_is_the_only_one(records: Records) -> None:
+    for name in ("abc-1", "abc-2", "xyz"):
+        records.register_job(name, "raw/a", "normal", None)
+    assert records.job("x").job_id == "xyz"
+    assert records.job("abc-1").job_id == "abc-1"
+    with pytest.raises(NotFound, match="several"):
+        records.job("abc")
+    for nothing in ("", "nope", "%", "_"):
+        with pytest.raises(NotFound):
+            records.job(nothing)
+        with pytest.raises(NotFound):
+            records.document(nothing)
+
+
+def test_lists_are_newest_first_and_paged(records: Records) -> None:
+    for number in range(5):
+        records.register_job(f"j{number}", "raw/a", "normal", None)
+    records.cancel("j2")
+    assert [job.job_id for job in records.jobs(limit=2)] == ["j4", "j3"]
+    assert [job.job_id for job in records.jobs(limit=2, offset=3)] == ["j1", "j0"]
+    assert [job.job_id for job in records.jobs(status="cancelled")] == ["j2"]
+    assert records.counts() == {"queued": 4, "processing": 0, "completed": 0, "error": 0, "cancelled": 1}
+
+
+def test_search_ranks_and_shows_where(records: Records) -> None:
+    finished(records, "a", "The court grants the motion. Pellworth is named once here.")
+    finished(
+        records,
+        "b",
+        "Nothing of interest.",
+        title="Motion to Compel",
+        parties=("Pellworth",),
+        case_number="3:21-cv-01234-ABC",
+    )
+    finished(records, "c", "Señor Núñez vivía aquí.")
+    assert [hit.document.name for hit in records.search("pellworth")] == ["motion.pdf"] * 2
+    assert records.search("pellworth")[0].document.title == "Motion to Compel"
+    assert "[Pellworth]" in records.search('"grants the motion" pellworth')[0].snippet
+    assert len(records.search("3:21-cv-01234-ABC")) == len(records.search('"3:21-cv-01234"')) == 1
+    assert len(records.search("nunez")) == 1
+    assert len(records.search("interes*")) == 1
+    assert records.search("grants Atlantis") == []
+    assert len(records.search("motion", limit=1)) == 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        " ",
+        '"',
+        '""',
+        "*",
+        "AND",
+        "a AND",
+        "NEAR(a b)",
+        "title:x",
+        "a^2",
+        "(((",
+        "'; DROP TABLE x",
+        "\0",
+        "x" * 100_000,
+        "- -",
+        "é*",
+    ],
+)
+def test_any_search_is_safe(records: Records, query: str) -> None:
+    finished(records, "a", "text")
+    assert isinstance(records.search(query), list)
+
+
+def test_new_text_replaces_the_old_in_search(records: Records) -> None:
+    finished(records, "a", "first version", title="Old")
+    finished(records, "a", "second version", title="New")
+    assert records.search("first") == []
+    assert [hit.document.title for hit in records.search("second")] == ["New"]
+
+
+def test_large_text_is_indexed(records: Records) -> None:
+    finished(records, "a", "filler words of a page " * 250_000 + " needle")
+    assert len(records.search("needle")) == 1
+
+
+def hammer(path: Path, worker: int) -> None:
+    """One of several processes that do the same to the same jobs."""
+    records = SqliteRecords(path)
+    for number in range(40):
+        job_id = f"job-{number:03}"
+        records.register_job(job_id, "raw/a", "normal", None)
+        records.register_document(job_id, source(f"d{number % 7}"), NOW)
+        for stage in STAGES:
+            try:
+                records.begin_stage(job_id, stage, f"w{worker}")
+            except Cancelled:
+                break
+        records.charge(job_id, "claude", 0.01, once=f"{job_id}:analyze", detail={})
+        if number % 5 == 0 and worker % 2:
+            records.cancel(job_id)
+        elif number % 5 == 1 and worker % 2:
+            records.fail(job_id, "ocr", "X", "x")
+        elif records.complete(job_id, None, None):
+            records.add_event(job_id, None, "won", f"w{worker}", {})
+
+
+def test_eight_writers_lose_and_double_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "records.sqlite3"
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=hammer, args=(path, worker)) for worker in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * 8
+    records = SqliteRecords(path)
+    jobs = records.jobs(limit=1000)
+    assert len(jobs) == 40
+    assert len(records.documents()) == 7
+    for job in jobs:
+        ends = [
+            event.kind
+            for event in records.events(job.job_id)
+            if event.kind in ("completed", "known", "failed", "cancelled")
+        ]
+        assert len(ends) == 1
+        assert job.status in ("completed", "error", "cancelled")
+        assert [event.kind for event in records.events(job.job_id)].count("won") == (job.status == "completed")
+        assert job.cost_usd == pytest.approx(0.01)
+
+
+def test_threads_have_connections_of_their_own(records: Records) -> None:
+    errors: list[Exception] = []
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(25):
+                records.register_job(f"{number}-{turn}", "raw/a", "normal", None)
+        except Exception as exc:
+            errors.append(exc)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert records.counts()["queued"] == 200
+
+
+def test_status_cannot_be_moved_backwards_by_anybody(tmp_path: Path) -> None:
+    records = SqliteRecords(tmp_path / "r.sqlite3")
+    records.register_job("j", "raw/a", "normal", None)
+    records.cancel("j")
+    with sqlite3.connect(tmp_path / "r.sqlite3") as db, pytest.raises(sqlite3.IntegrityError, match="only forwards"):
+        db.execute("UPDATE processing_jobs SET status = 'queued'")
+
+
+def test_ledger_cannot_be_changed(tmp_path: Path) -> None:
+    records = SqliteRecords(tmp_path / "r.sqlite3")
+    records.charge(None, "gpu", 1.0, once="k", detail={})
+    with sqlite3.connect(tmp_path / "r.sqlite3") as db:
+        for statement in ("UPDATE costs SET usd = 0", "DELETE FROM costs"):
+            with pytest.raises(sqlite3.IntegrityError, match="never changed"):
+                db.execute(statement)
+
+
+def test_file_that_is_no_database_is_a_config_error(tmp_path: Path) -> None:
+    (tmp_path / "r.sqlite3").write_text("this is a letter, not a database, and long enough to be one of the pages")
+    with pytest.raises(ConfigError, match="ASEAGI_HOME"):
+        SqliteRecords(tmp_path / "r.sqlite3")
+
+
+def test_records_of_a_newer_version_are_left_alone(tmp_path: Path) -> None:
+    SqliteRecords(tmp_path / "r.sqlite3")
+    with sqlite3.connect(tmp_path / "r.sqlite3") as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(ConfigError, match="version 99"):
+        SqliteRecords(tmp_path / "r.sqlite3")
+
+
+def test_database_that_breaks_is_unavailable(tmp_path: Path) -> None:
+    records = SqliteRecords(tmp_path / "r.sqlite3")
+    with sqlite3.connect(tmp_path / "r.sqlite3") as db:
+        db.execute("DROP TABLE costs")
+    with pytest.raises(RecordsUnavailable, match="costs"):
+        records.charge(None, "gpu", 1.0, once="k", detail={})

@@ -1,0 +1,238 @@
+"""What every storage promises: a folder here, S3 against a real S3 server."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aseagi_tasks.errors import ConfigError, NotFound, StorageUnavailable
+from aseagi_tasks.stores.folder import FolderStorage
+from aseagi_tasks.stores.s3 import S3Storage
+from aseagi_tasks.stores.storage import Storage
+
+
+def s3(endpoint: str, bucket: str | None = None, **options: Any) -> S3Storage:
+    """A storage on a bucket of its own, or on the named one that need not exist."""
+    name = bucket or f"test-{uuid.uuid4().hex}"
+    made = S3Storage(name, endpoint, "us-east-1", "test", "test", **{"attempts": 2, "timeout_s": 5, **options})
+    if bucket is None:
+        made._client.create_bucket(Bucket=name)
+    return made
+
+
+@pytest.fixture(params=["folder", "s3"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "folder":
+        return FolderStorage(tmp_path / "bucket")
+    return s3(request.getfixturevalue("s3_endpoint"))
+
+
+ODD_KEYS = [
+    "raw/2026/11/23/a.pdf",
+    "raw/with space and + plus & amp.pdf",
+    "raw/ünïcødé/文書.pdf",
+    "raw/percent%20and#hash?.pdf",
+    "raw/quote'\"s.pdf",
+    "raw/-leading/--dashes",
+    "raw/.hidden",
+    "raw/e\u0301 decomposed",
+]
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_what_is_put_is_what_is_got_and_listed(storage: Storage, key: str) -> None:
+    storage.put(key, b"one")
+    storage.put(key, b"three")
+    assert storage.get(key) == b"three"
+    found = storage.stat(key)
+    assert found is not None and (found.key, found.bytes) == (key, 5)
+    assert found.modified.tzinfo is not None
+    assert [there.key for there in storage.list("raw/")] == [key]
+
+
+@pytest.mark.parametrize("key", ["", "/etc/passwd", "raw/../../x", "raw//x", "./x", "raw/\0", "a\\..\\b", "raw/"])
+def test_what_is_no_key_is_refused(storage: Storage, key: str) -> None:
+    for call in (storage.get, storage.stat, storage.delete, lambda k: storage.put(k, b"")):
+        with pytest.raises(NotFound):
+            call(key)
+
+
+def test_missing_object_is_not_found(storage: Storage, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"raw/none\.pdf"):
+        storage.get("raw/none.pdf")
+    with pytest.raises(NotFound):
+        storage.download("raw/none.pdf", tmp_path / "x")
+    with pytest.raises(NotFound):
+        storage.url_get("raw/none.pdf", 60)
+    assert storage.stat("raw/none.pdf") is None
+    storage.delete("raw/none.pdf")
+    assert list(tmp_path.glob("*x*")) == []
+
+
+def test_list_is_by_string_prefix_in_key_order(storage: Storage) -> None:
+    keys = ["a/b", "a/b.c", "a/b-d", "a/bb/c", "a/b/c".replace("b/c", "bz/c"), "ab", "b", "a/B"]
+    for key in keys:
+        storage.put(key, b"")
+    assert [there.key for there in storage.list("")] == sorted(keys, key=str.encode)
+    assert [there.key for there in storage.list("a/b")] == sorted(
+        (k for k in keys if k.startswith("a/b")), key=str.encode
+    )
+    assert list(storage.list("nothing/")) == []
+
+
+def test_delete_all_takes_what_is_below_and_nothing_else(storage: Storage) -> None:
+    for number in range(7):
+        storage.put(f"cache/job/{number}/x", b"")
+    storage.put("cache/job2/x", b"")
+    assert storage.delete_all("cache/job/") == 7
+    assert [there.key for there in storage.list("cache/")] == ["cache/job2/x"]
+    assert storage.delete_all("cache/job/") == 0
+    with pytest.raises(ValueError, match="slash"):
+        storage.delete_all("cache/job2")
+
+
+def test_large_file_goes_and_comes_in_pieces(storage: Storage, tmp_path: Path) -> None:
+    path, back = tmp_path / "large.bin", tmp_path / "back.bin"
+    path.write_bytes(os.urandom(1 << 20) * 20)
+    storage.upload(path, "raw/large.bin")
+    storage.download("raw/large.bin", back)
+    assert hashlib.sha256(back.read_bytes()).digest() == hashlib.sha256(path.read_bytes()).digest()
+    found = storage.stat("raw/large.bin")
+    assert found is not None and found.bytes == 20 << 20
+
+
+def test_signed_addresses_read_and_write(storage: Storage) -> None:
+    storage.put("raw/a b.txt", b"read me")
+    with urllib.request.urlopen(storage.url_get("raw/a b.txt", 60), timeout=10) as answer:
+        assert answer.read() == b"read me"
+    address = storage.url_put("raw/written.txt", 60)
+    if address.startswith("file:"):
+        Path(urllib.request.url2pathname(address.removeprefix("file://"))).write_bytes(b"written")
+    else:
+        request = urllib.request.Request(address, data=b"written", method="PUT", headers={"content-type": "text/plain"})
+        urllib.request.urlopen(request, timeout=10).close()
+    assert storage.get("raw/written.txt") == b"written"
+
+
+def test_many_threads_at_once(storage: Storage) -> None:
+    errors: list[Exception] = []
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(10):
+                storage.put(f"cache/t{number}/{turn}", f"{number}/{turn}".encode())
+                storage.put("cache/shared", f"{number}".encode())
+                assert storage.get(f"cache/t{number}/{turn}") == f"{number}/{turn}".encode()
+                if turn % 3 == 0:
+                    storage.delete(f"cache/t{number}/{turn}")
+        except Exception as exc:
+            errors.append(exc)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert len(list(storage.list("cache/t"))) == 8 * 6
+
+
+def test_folder_shows_no_half_written_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = FolderStorage(tmp_path / "bucket")
+    (tmp_path / "source").write_bytes(b"x" * 100)
+
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    with pytest.raises(StorageUnavailable, match="No space left"):
+        storage.upload(tmp_path / "source", "raw/a.pdf")
+    assert list(storage.list("")) == []
+    assert [path for path in (tmp_path / "bucket").rglob("*") if path.is_file()] == []
+
+
+def test_folder_refuses_a_key_below_an_object(tmp_path: Path) -> None:
+    storage = FolderStorage(tmp_path / "bucket")
+    storage.put("raw/a", b"")
+    with pytest.raises(StorageUnavailable, match="file there"):
+        storage.put("raw/a/b", b"")
+
+
+def test_folder_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigError, match="ASEAGI_HOME"):
+        FolderStorage(tmp_path / "file" / "bucket")
+
+
+def test_s3_bucket_that_is_not_there_is_a_config_error(s3_endpoint: str) -> None:
+    missing = s3(s3_endpoint, bucket="nobodys")
+    for call in (lambda: missing.get("a"), lambda: missing.put("a", b""), lambda: list(missing.list("a"))):
+        with pytest.raises(ConfigError, match="ASEAGI_BUCKET"):
+            call()
+
+
+def test_s3_that_is_gone_is_unavailable_within_bounds() -> None:
+    gone = s3("http://127.0.0.1:9", bucket="any", timeout_s=1)
+    for call in (lambda: gone.get("a"), lambda: gone.stat("a"), lambda: list(gone.list("a"))):
+        with pytest.raises(StorageUnavailable):
+            call()
+
+
+class Faulty(BaseHTTPRequestHandler):
+    """Answers 503 while ``refusals`` last, then sends the first half of what it promised."""
+
+    refusals = 0
+    calls = 0
+
+    def do_GET(self) -> None:
+        type(self).calls += 1
+        if self.refusals > 0:
+            type(self).refusals -= 1
+            body = b"<Error><Code>ServiceUnavailable</Code><Message>later</Message></Error>"
+            self.send_response(503)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            return
+        self.send_response(200)
+        self.send_header("content-length", "1000")
+        self.end_headers()
+        self.wfile.write(b"x" * 500)
+        self.close_connection = True
+
+    do_HEAD = do_GET  # noqa: N815  # http.server's name
+
+    def log_message(self, *_arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def faulty() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Faulty)
+    Faulty.refusals = Faulty.calls = 0
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_s3_503_is_tried_again_and_then_unavailable(faulty: str) -> None:
+    Faulty.refusals = 100
+    with pytest.raises(StorageUnavailable, match="ServiceUnavailable"):
+        s3(faulty, bucket="any", attempts=3).get("a")
+    assert Faulty.calls == 3
+
+
+def test_s3_download_that_breaks_off_leaves_nothing(faulty: str, tmp_path: Path) -> None:
+    with pytest.raises(StorageUnavailable):
+        s3(faulty, bucket="any").download("a", tmp_path / "a.pdf")
+    assert list(tmp_path.iterdir()) == []
