@@ -2,7 +2,7 @@
 
     AseagiError              exit code 1
     ├ TransientError   4     retried: RateLimited, StorageUnavailable, RecordsUnavailable, OutOfMemory
-    ├ DocumentError    3     final for this document: NotADocument, NotFound, Encrypted, TooLarge, NoPages,
+    ├ DocumentError    3     final for this document: NotADocument, NotFound, Altered, Encrypted, TooLarge, NoPages,
     │                        Unreadable, Refused, Quarantined
     ├ Cancelled        6     somebody asked for the job to stop
     └ ConfigError      5     at start: names the variable and the cure
@@ -90,6 +90,12 @@ class NotFound(DocumentError):
     """Args: source or id, where it was looked for."""
 
     template = "{0} was not found in {1}."
+
+
+class Altered(DocumentError):
+    """Args: file name, key."""
+
+    template = "{0} has changed since it was taken in: the bytes at {1} are not those registered. Send it again."
 
 
 class Encrypted(DocumentError):

@@ -1,9 +1,9 @@
 """Poppler's programs: what a PDF is, its text with boxes, its pages as images.
 
-PDFs come from strangers, so they are only ever opened in a process of their own that is killed at a time-out and held to
-``MEMORY_LIMIT`` (a picture of 966 bytes took a renderer to 1.05 GB; nested transparency does the same). The programs are
-run directly: pdf2image starts three processes a call (23 ms against 8 for a one-page filing), its own pdfinfo has no
-time-out, and it leaves no way to limit memory.
+PDFs come from strangers, so they are only opened in a process of their own that is killed at a time-out and held to
+``MEMORY_LIMIT``: a picture of 966 bytes takes a renderer to 1.05 GB, nested transparency the same. The programs are run
+directly: pdf2image starts three processes a call (20 ms against 9 for one page at 100 dpi), has no time-out for one of
+them, no way to limit memory, and hides what the renderer complained about.
 
 All geometry is of the crop box, upright: pdftotext and pdftoppm both apply /Rotate, and both ignore UserUnit.
 """
@@ -14,10 +14,11 @@ import contextlib
 import os
 import re
 import resource
+import selectors
 import signal
 import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -30,11 +31,12 @@ MEMORY_LIMIT = 2 << 30
 #: Largest file that one poppler process may write, in bytes; the text layer of 2,000 full pages takes 0.2 GB.
 FILE_LIMIT = 1 << 30
 #: How much of a program's words is kept, in bytes.
-_WORDS_KEPT = 8 << 20
+_WORDS_KEPT = 4 << 20
 
 _PAGES = re.compile(rb"^Pages:\s+(\d+)", re.M)
 _SIZE = re.compile(rb"^Page\s+(\d+) size:\s+([\d.e+-]+) x ([\d.e+-]+) pts", re.M)
 _ROTATION = re.compile(rb"^Page\s+(\d+) rot:\s+(-?\d+)", re.M)
+_PLACE = re.compile(r" \(\d+\)(?=:)")
 _RENDERED = re.compile(r"-(\d+)\.pgm$")
 
 
@@ -49,10 +51,23 @@ class PageSize(NamedTuple):
         return self.width_pt * self.height_pt * (dpi / 72) ** 2
 
 
+class Rendered(NamedTuple):
+    """Page images by page number, and what the renderer complained about that opening the file had not shown."""
+
+    images: dict[int, Path]
+    complaints: frozenset[str]
+
+
 class _Finished(NamedTuple):
     code: int
     out: bytes
-    err: bytes
+    err: str
+
+    @property
+    def complaints(self) -> frozenset[str]:
+        """Errors without their place in the file; warnings are poppler talking to itself."""
+        lines = (line.strip() for line in self.err.splitlines())
+        return frozenset(_PLACE.sub("", line) for line in lines if line and not line.startswith("Syntax Warning"))
 
 
 @lru_cache(maxsize=1)
@@ -63,104 +78,122 @@ def version() -> str:
         ConfigError: it is not installed.
     """
     finished = _run(["pdftoppm", "-v"], "poppler", timeout_s=10)
-    found = re.search(rb"version ([\w.]+)", finished.err + finished.out)
-    return found.group(1).decode() if found else "unknown"
+    found = re.search(r"version ([\w.]+)", finished.err)
+    return found.group(1) if found else "unknown"
 
 
-def page_sizes(path: Path, name: str, *, max_pages: int, timeout_s: float) -> list[PageSize]:
-    """Sizes of all pages.
+class Pdf:
+    """A PDF that poppler can open.
 
     Args:
-        name: for messages.
+        path: the file.
+        name: what it is called in messages.
+        max_pages: limit.
+        timeout_s: for each call of a program.
     Raises:
         Encrypted: it does not open with an empty password. NoPages. TooLarge: more than ``max_pages``.
-        Unreadable: broken beyond repair, or pdfinfo took too long.
+        Unreadable: cut off, broken beyond repair, or pdfinfo took too long.
     """
-    args = ["pdfinfo", "-f", "1", "-l", str(max_pages), str(path)]
-    finished = _run(args, name, timeout_s=timeout_s)
-    # A title may hold anything, even lines that look like these; the real ones come after it.
-    counts = _PAGES.findall(finished.out)
-    if not counts or finished.code:
-        words = finished.err.decode("utf-8", "replace")
-        if re.search("incorrect password|encrypt|security handler", words, re.I):
-            raise Encrypted(name)
-        if "last page (0)" in words or (counts and int(counts[-1]) == 0):
-            raise NoPages(name)
-        raise Unreadable(name, _last_words(words) or "it is damaged")
-    count = int(counts[-1])
-    if count == 0:
-        raise NoPages(name)
-    if count > max_pages:
-        raise TooLarge(name, f"{count:,} pages", f"{max_pages:,}", "ASEAGI_MAX_PAGES")
-    turned = {int(number): int(degrees) % 180 == 90 for number, degrees in _ROTATION.findall(finished.out)}
-    sizes: dict[int, PageSize] = {}
-    for number, width, height in _SIZE.findall(finished.out):
-        size = PageSize(float(width), float(height))
-        sizes[int(number)] = PageSize(*reversed(size)) if turned.get(int(number)) else size
-    missing = [number for number in range(1, count + 1) if number not in sizes or min(sizes[number]) <= 0]
-    if missing:
-        raise Unreadable(name, f"page {missing[0]} has no size")
-    return [sizes[number] for number in range(1, count + 1)]
+
+    def __init__(self, path: Path, name: str, *, max_pages: int, timeout_s: float) -> None:
+        self.path = path
+        self.name = name
+        self.timeout_s = timeout_s
+        finished = self._run("pdfinfo", "-f", "1", "-l", str(max_pages), str(path))
+        #: what poppler says on every opening of this file
+        self.complaints = finished.complaints
+        #: upright sizes, first page first
+        self.sizes = self._sizes(finished, max_pages)
+        if not _has_end(path):
+            raise Unreadable(name, "its end is missing")
+
+    def _sizes(self, finished: _Finished, max_pages: int) -> list[PageSize]:
+        # A title may hold anything, even lines that look like these; the real ones come after it.
+        counts = _PAGES.findall(finished.out)
+        count = int(counts[-1]) if counts else None
+        if count is None or finished.code:
+            if re.search("incorrect password|encrypt|security handler", finished.err, re.I):
+                raise Encrypted(self.name)
+            if count == 0 or "last page (0)" in finished.err:
+                raise NoPages(self.name)
+            raise Unreadable(self.name, _last_words(finished.err) or "it is damaged")
+        if count == 0:
+            raise NoPages(self.name)
+        if count > max_pages:
+            raise TooLarge(self.name, f"{count:,} pages", f"{max_pages:,}", "ASEAGI_MAX_PAGES")
+        turned = {int(number) for number, degrees in _ROTATION.findall(finished.out) if int(degrees) % 180 == 90}
+        sizes: dict[int, PageSize] = {}
+        for number, width, height in _SIZE.findall(finished.out):
+            size = PageSize(float(width), float(height))
+            sizes[int(number)] = PageSize(*reversed(size)) if int(number) in turned else size
+        for number in range(1, count + 1):
+            if number not in sizes or min(sizes[number]) <= 0:
+                raise Unreadable(self.name, f"page {number} has no size")
+        return [sizes[number] for number in range(1, count + 1)]
+
+    def write_text(self, out: Path) -> None:
+        """Write the text layer with boxes in points (``-bbox-layout``) to ``out``.
+
+        Raises:
+            Unreadable: pdftotext failed or took too long.
+        """
+        args = ["-q", "-cropbox", "-bbox-layout", "-enc", "UTF-8", str(self.path), str(out)]
+        finished = self._run("pdftotext", *args)
+        if finished.code or not out.is_file():
+            raise Unreadable(self.name, f"its text layer could not be read (pdftotext stopped with {finished.code})")
+
+    def render(self, folder: Path, first: int, last: int, *, dpi: float, smooth: bool = True) -> Rendered:
+        """Render pages as grey 8-bit PGM.
+
+        Args:
+            folder: files are written into it.
+            first, last: 1-based, inclusive.
+            smooth: anti-alias text; without it a born-digital page at 100 dpi takes 2.4 ms instead of 5.4.
+        Returns:
+            All pages asked for.
+        Raises:
+            Unreadable: a page could not be rendered, or the time-out passed.
+        """
+        args = ["-gray", "-cropbox", "-r", f"{dpi:.6g}", "-f", str(first), "-l", str(last)]
+        args += [] if smooth else ["-aa", "no"]
+        what = f"page {first}" if first == last else f"pages {first} to {last}"
+        finished = self._run("pdftoppm", *args, str(self.path), str(folder / "page"), what=what)
+        images: dict[int, Path] = {}
+        for image in folder.glob("page-*.pgm"):
+            found = _RENDERED.search(image.name)
+            if found and first <= (number := int(found.group(1))) <= last:
+                images[number] = image
+        if finished.code or len(images) != last - first + 1:
+            # Pages are written one after the other: a renderer that dies was at the last one that it began.
+            at = max(images, default=first)
+            raise Unreadable(self.name, f"page {at} could not be rendered (pdftoppm stopped with {finished.code})")
+        return Rendered(images, finished.complaints - self.complaints)
+
+    def thumbnail(self, number: int, out: Path, *, long_edge_px: int) -> None:
+        """Render one page as a small colour JPEG; ``out`` ends in ``.jpg``.
+
+        Raises:
+            Unreadable: it could not be rendered, or the time-out passed.
+        """
+        args = ["-q", "-cropbox", "-jpeg", "-jpegopt", "quality=80", "-scale-to", str(long_edge_px), "-singlefile"]
+        args += ["-f", str(number), "-l", str(number), str(self.path), str(out.with_suffix(""))]
+        finished = self._run("pdftoppm", *args, what=f"page {number}")
+        if finished.code or not out.is_file():
+            raise Unreadable(self.name, f"page {number} could not be rendered (pdftoppm stopped with {finished.code})")
+
+    def _run(self, *args: str, what: str = "it") -> _Finished:
+        return _run(args, self.name, timeout_s=self.timeout_s, what=what)
 
 
-def write_text(path: Path, name: str, out: Path, *, timeout_s: float) -> None:
-    """Write the text layer with boxes in points (``-bbox-layout``) to ``out``.
+def _has_end(path: Path) -> bool:
+    """Whether a PDF's trailer is there. Poppler repairs a file that was cut off, and shows what is gone as empty pages.
 
-    Diagonal text (watermarks) is left out: poppler tears it into pieces whose boxes cover what lies under them.
-
-    Raises:
-        Unreadable: pdftotext failed or took too long.
+    The last 64 KiB are searched, padding aside: servers append things.
     """
-    args = ["pdftotext", "-q", "-cropbox", "-nodiag", "-bbox-layout", "-enc", "UTF-8", str(path), str(out)]
-    finished = _run(args, name, timeout_s=timeout_s)
-    if finished.code or not out.is_file():
-        raise Unreadable(name, f"its text layer could not be read (pdftotext stopped with {finished.code})")
-
-
-def render(
-    path: Path, name: str, folder: Path, first: int, last: int, *, dpi: float, timeout_s: float, smooth: bool = True
-) -> dict[int, Path]:
-    """Render pages as grey 8-bit PGM.
-
-    Args:
-        folder: empty or with other pages' images; files are written into it.
-        first, last: 1-based, inclusive.
-        smooth: anti-alias text; without it a born-digital page at 100 dpi takes 2.4 ms instead of 5.4.
-    Returns:
-        File by page number, all of them.
-    Raises:
-        Unreadable: a page could not be rendered, or the time-out passed.
-    """
-    args = ["pdftoppm", "-q", "-gray", "-cropbox", "-r", f"{dpi:.6g}", "-f", str(first), "-l", str(last)]
-    args += [] if smooth else ["-aa", "no"]
-    pages = f"page {first}" if first == last else f"pages {first} to {last}"
-    finished = _run([*args, str(path), str(folder / "page")], name, timeout_s=timeout_s, what=pages)
-    images: dict[int, Path] = {}
-    for image in folder.glob("page-*.pgm"):
-        found = _RENDERED.search(image.name)
-        if found and first <= (number := int(found.group(1))) <= last:
-            images[number] = image
-    missing = [number for number in range(first, last + 1) if number not in images]
-    # A renderer that dies leaves the page that it was at unfinished: the last one that is there is not to be trusted.
-    if finished.code and not missing:
-        missing = [last]
-    if missing:
-        at = max(first, missing[0] - 1) if finished.code else missing[0]
-        raise Unreadable(name, f"page {at} could not be rendered (pdftoppm stopped with {finished.code})")
-    return images
-
-
-def thumbnail(path: Path, name: str, number: int, out: Path, *, long_edge_px: int, timeout_s: float) -> None:
-    """Render one page as a small colour JPEG; ``out`` ends in ``.jpg``.
-
-    Raises:
-        Unreadable: it could not be rendered, or the time-out passed.
-    """
-    args = ["pdftoppm", "-q", "-cropbox", "-jpeg", "-jpegopt", "quality=80", "-scale-to", str(long_edge_px)]
-    args += ["-singlefile", "-f", str(number), "-l", str(number), str(path), str(out.with_suffix(""))]
-    finished = _run(args, name, timeout_s=timeout_s, what=f"page {number}")
-    if finished.code or not out.is_file():
-        raise Unreadable(name, f"page {number} could not be rendered (pdftoppm stopped with {finished.code})")
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - (1 << 16)))
+        tail = file.read()
+    return b"%%EOF" in tail or b"startxref" in tail
 
 
 def _run(args: Sequence[str], name: str, *, timeout_s: float, what: str = "it") -> _Finished:
@@ -169,33 +202,56 @@ def _run(args: Sequence[str], name: str, *, timeout_s: float, what: str = "it") 
     Raises:
         Unreadable: the time-out passed; the program was killed. ConfigError: it is not installed.
     """
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        with _started(args, out.fileno(), err.fileno(), timeout_s) as process:
-            try:
-                code = process.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                raise Unreadable(name, f"{what} took {args[0]} longer than {timeout_s:g} s") from None
-        out.seek(0)
-        err.seek(0)
-        return _Finished(code, out.read(_WORDS_KEPT), err.read(_WORDS_KEPT))
+    deadline = time.monotonic() + timeout_s
+    with _started(args, timeout_s) as process:
+        try:
+            out, err = _listen(process, deadline)
+            code = process.wait(max(0.0, deadline - time.monotonic()))
+        except (TimeoutError, subprocess.TimeoutExpired):
+            raise Unreadable(name, f"{what} took {args[0]} longer than {timeout_s:g} s") from None
+    return _Finished(code, out, err.decode("utf-8", "replace"))
+
+
+def _listen(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
+    """What a process says until it ends, up to ``_WORDS_KEPT`` of each stream: a broken file can make it say gigabytes.
+
+    The end is seen as the end of its pipes: ``Popen.wait`` with a time-out would look every 50 ms.
+    """
+    said: dict[str, bytearray] = {"out": bytearray(), "err": bytearray()}
+    with selectors.DefaultSelector() as selector:
+        for stream, key in ((process.stdout, "out"), (process.stderr, "err")):
+            assert stream is not None  # both were opened as pipes
+            selector.register(stream, selectors.EVENT_READ, key)
+        while selector.get_map():
+            ready = selector.select(max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise TimeoutError
+            for stream_ready, _ in ready:
+                data = os.read(stream_ready.fd, 1 << 16)
+                if not data:
+                    selector.unregister(stream_ready.fileobj)
+                kept = said[stream_ready.data]
+                kept += data[: max(0, _WORDS_KEPT - len(kept))]
+    return bytes(said["out"]), bytes(said["err"])
 
 
 @contextlib.contextmanager
-def _started(args: Sequence[str], out: int, err: int, timeout_s: float) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a group of its own, with limits; what is left of the group is killed at the end."""
+def _started(args: Sequence[str], timeout_s: float) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a group of its own, with limits; if it still runs at the end, the group is killed."""
+    pipe = subprocess.PIPE
     try:
-        process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=out, stderr=err, process_group=0)
+        process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, process_group=0)
     except FileNotFoundError as exc:
         cure = "Install poppler-utils (macOS: poppler)."
         raise ConfigError("poppler", f"{args[0]} was not found.", cure) from exc
-    try:
-        _limit(process.pid, timeout_s)
-        yield process
-    finally:
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    with process:
+        try:
+            _limit(process.pid, timeout_s)
+            yield process
+        finally:
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 def _limit(pid: int, timeout_s: float) -> None:

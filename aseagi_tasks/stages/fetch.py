@@ -1,75 +1,96 @@
-"""The first stage: the original's bytes on this host, known to be the ones that were registered."""
+"""The first stage: a document's bytes come to this host and are what was registered. Also: what a file is."""
 
 from __future__ import annotations
 
 import hashlib
-import uuid
+import os
+import re
 from pathlib import Path
 
 from aseagi_tasks.documents import EXTENSIONS, MediaType, Source
-from aseagi_tasks.errors import NotADocument, NotFound, TooLarge, Unreadable
+from aseagi_tasks.errors import Altered, NotADocument, NotFound, TooLarge
 from aseagi_tasks.stores.storage import Storage
 
-_HEAD_BYTES = 4096
-#: What files of other kinds begin with, and what to call them.
-_OTHERS: tuple[tuple[bytes, str], ...] = (
-    (b"PK\x03\x04", "a ZIP archive or an Office document (save it as PDF)"),
-    (b"\xd0\xcf\x11\xe0", "an old Office document (save it as PDF)"),
-    (b"{\\rtf", "a rich-text document (save it as PDF)"),
-    (b"GIF8", "a GIF image (save it as PNG)"),
-    (b"BM", "a BMP image (save it as PNG)"),
-    (b"RIFF", "a WebP image or a sound (save it as JPG)"),
-    (b"%!PS", "a PostScript file (save it as PDF)"),
-    (b"\x1f\x8b", "a compressed archive"),
+#: How much of a file tells what it is. Readers find a PDF's header anywhere in the first 1,024 bytes.
+_HEAD = 1024
+
+_READ: tuple[tuple[bytes, MediaType], ...] = (
+    (b"%PDF-", "application/pdf"),
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"II*\x00", "image/tiff"),
+    (b"MM\x00*", "image/tiff"),
+    (b"II+\x00", "image/tiff"),
+    (b"MM\x00+", "image/tiff"),
 )
+_NOT_READ: tuple[tuple[bytes, str], ...] = (
+    (b"GIF8", "it is a GIF picture"),
+    (b"\x00\x00\x00\x0cjP  ", "it is a JPEG 2000 picture"),
+    (b"\xff\x4f\xff\x51", "it is a JPEG 2000 picture"),
+    (b"8BPS", "it is a Photoshop picture"),
+    (b"AT&TFORM", "it is a DjVu file"),
+    (b"%!PS", "it is a PostScript file"),
+    (b"%FDF-", "it holds a form's data without the form (FDF)"),
+    (b"{\\rtf", "it is an RTF text"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "it is an old Office file or an Outlook message"),
+    (b"\x1f\x8b", "it is a gzip archive"),
+    (b"7z\xbc\xaf\x27\x1c", "it is a 7z archive"),
+    (b"Rar!", "it is a RAR archive"),
+    (b"BZh", "it is a bzip2 archive"),
+    (b"\xfd7zXZ", "it is an xz archive"),
+    (b"\x7fELF", "it is a program"),
+    (b"ID3", "it is a sound recording"),
+    (b"OggS", "it is a sound recording or a film"),
+    (b"\x1aE\xdf\xa3", "it is a film"),
+)
+_PACKED = (
+    (b"word/", "it is a Word file"),
+    (b"xl/", "it is an Excel file"),
+    (b"ppt/", "it is a PowerPoint file"),
+    (b"mimetypeapplication/vnd.oasis", "it is an OpenDocument file"),
+    (b"mimetypeapplication/epub", "it is an electronic book"),
+    (b"Index/Document.iwa", "it is a Pages, Numbers or Keynote file"),
+)
+_TEXT = "it is plain text"
 
 
 def identify(path: Path, name: str) -> MediaType:
-    """What a file is, by its content; its extension counts for nothing.
+    """Tell by its content what a file is; its name does not matter.
 
+    Args:
+        name: for messages.
     Raises:
-        NotADocument: with what it is instead.
+        NotADocument: says what it is instead.
     """
     with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-    if not head:
-        raise NotADocument(name, "it is empty")
-    if b"%PDF-" in head[:1024]:  # readers allow up to 1 KiB of anything before the header
-        return "application/pdf"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "image/tiff"
-    if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypavif"):
-        raise NotADocument(name, "it is a HEIC or AVIF photograph (save it as JPG)")
-    for magic, what in _OTHERS:
+        head = file.read(_HEAD)
+    for magic, media_type in _READ:
         if head.startswith(magic):
-            raise NotADocument(name, f"it is {what}")
-    if b"<html" in head.lower() or b"<!doctype html" in head.lower():
-        raise NotADocument(name, "it is a web page (print it to PDF)")
-    if b"\0" not in head:
-        raise NotADocument(name, "it is plain text")
-    raise NotADocument(name, "its content is of an unknown kind")
+            return media_type
+    other = _other(path, head)
+    if b"%PDF-" in head and other in ("", _TEXT):  # behind a byte order mark, a mail's or a printer's header
+        return "application/pdf"
+    raise NotADocument(name, other or "its kind is unknown")
 
 
 def digest(path: Path) -> tuple[str, int]:
-    """SHA-256 (hex) and size in bytes, streaming."""
+    """SHA-256 (hex) and length in bytes of a file, read as a stream."""
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256")
-        return found.hexdigest(), file.tell()
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256, file.tell()
 
 
 def fetch(storage: Storage, source: Source, scratch: Path, *, max_bytes: int) -> Path:
-    """Bring the original to scratch, under a name of its own, and verify it.
+    """Bring a document's original bytes to this host.
 
-    A file that is there with the right hash is taken. Half a download is never visible.
-
+    Args:
+        storage: the bucket.
+        source: as registered.
+        scratch: the job's folder.
     Returns:
-        ``scratch/source.<ext>``.
+        ``source.<ext>`` in scratch; one that is there with the right hash is taken.
     Raises:
-        NotFound, TooLarge, StorageUnavailable; Unreadable if the stored bytes are not those that were registered.
+        NotFound, TooLarge, Altered, StorageUnavailable.
     """
     path = scratch / f"source.{EXTENSIONS[source.media_type]}"
     if path.is_file() and path.stat().st_size == source.bytes and digest(path)[0] == source.sha256:
@@ -79,17 +100,70 @@ def fetch(storage: Storage, source: Source, scratch: Path, *, max_bytes: int) ->
         raise NotFound(source.key, "the bucket")
     if there.bytes > max_bytes:
         raise TooLarge(source.name, f"{there.bytes:,} bytes", f"{max_bytes:,}", "ASEAGI_MAX_BYTES")
-    scratch.mkdir(parents=True, exist_ok=True)
-    partial = scratch / f".{uuid.uuid4().hex}"
+    if there.bytes != source.bytes:
+        raise Altered(source.name, source.key)
+    # Two deliveries of one job may meet on a host: each has its own file until it is known to be right.
+    part = scratch / f".source.{os.getpid()}.{os.urandom(4).hex()}"
     try:
-        storage.download(source.key, partial)
-        found = digest(partial)[0]
-        if found != source.sha256:
-            raise Unreadable(
-                source.name,
-                f"the bucket holds other bytes than were registered (SHA-256 {found[:16]}…, not {source.sha256[:16]}…)",
-            )
-        partial.replace(path)
+        storage.download(source.key, part)
+        if digest(part) != (source.sha256, source.bytes):
+            raise Altered(source.name, source.key)
+        part.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
     return path
+
+
+def _other(path: Path, head: bytes) -> str:
+    """What a file is that is not read; empty if that cannot be told."""
+    if not head:
+        return "it is empty"
+    if not head.strip(b"\x00"):
+        return "it holds nothing but zeros; its transfer may have failed"
+    for magic, what in _NOT_READ:
+        if head.startswith(magic):
+            return what
+    if head.startswith(b"PK\x03\x04"):
+        return _packed(path)
+    if head[:4] == b"RIFF":
+        return "it is a WebP picture" if head[8:12] == b"WEBP" else "it is a sound recording or a film"
+    if head[4:8] == b"ftyp":
+        picture = head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif")
+        return "it is a HEIC or AVIF picture" if picture else "it is a film"
+    if head[257:262] == b"ustar":
+        return "it is a tar archive"
+    if head[:2] == b"BM" and head[6:10] == bytes(4):
+        return "it is a BMP picture"
+    if head[:2] == b"MZ" and b"\x00" in head:
+        return "it is a program"
+    return _as_text(head)
+
+
+def _as_text(head: bytes) -> str:
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return _TEXT
+    try:
+        text = head[: len(head) - 3 if len(head) == _HEAD else None].decode("utf-8-sig", "strict")
+    except UnicodeDecodeError as exc:
+        if exc.start < len(exc.object) - 4:  # not just a character cut in two at the end
+            return ""
+        text = exc.object[: exc.start].decode("utf-8-sig")
+    if any(ord(c) < 32 and c not in "\t\r\n\f\x1b" for c in text):
+        return ""
+    start = text.lstrip().lower()
+    if re.match(r"<(!doctype html|html|head|body|!--)", start) or "<html" in start:
+        return "it is a web page (HTML)"
+    if start.startswith("<svg") or "<svg" in start[:512]:
+        return "it is an SVG drawing"
+    if start.startswith("<?xml"):
+        return "it is XML"
+    if re.match(r"(received|return-path|mime-version|delivered-to|message-id|from): ", start):
+        return "it is an e-mail message"
+    return _TEXT
+
+
+def _packed(path: Path) -> str:
+    """What a ZIP file is the package of, by the names near its beginning: its directory may be made to explode."""
+    with path.open("rb") as file:
+        beginning = file.read(1 << 16)
+    return next((what for name, what in _PACKED if name in beginning), "it is a ZIP archive")

@@ -1,26 +1,43 @@
-"""The second stage: what each page's text will come from, and images of the pages that must be recognized."""
+"""The second stage: a document's pages, those with a text layer read, blank ones known, the others as images.
+
+1. A PDF's text layer is read for the whole file at once.
+2. Pages that have one are rendered small; where it accounts for the page's ink (``reading.ink``) the page is complete.
+3. The others are rendered as recognition wants them; blank ones are dropped, since models invent text on blank pages.
+
+A born-digital page is never rendered large: 8 ms against 30.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import cv2
 import numpy as np
-from PIL import Image
-from PIL import __version__ as pillow_version
+from numpy.typing import NDArray
 
 from aseagi_tasks import keys
 from aseagi_tasks.documents import MediaType, Page, Reading
-from aseagi_tasks.errors import TooLarge, Unreadable
-from aseagi_tasks.reading import ink, poppler, textlayer
-from aseagi_tasks.reading.images import frames
+from aseagi_tasks.errors import Unreadable
+from aseagi_tasks.reading import images, ink, poppler, textlayer
+from aseagi_tasks.reading.ink import Boxes, Grey
+from aseagi_tasks.reading.poppler import PageSize, Pdf, Rendered
+from aseagi_tasks.reading.textlayer import TextPage
 
-#: Pages per call of the renderer: bounds what lies in scratch at once and what one time-out covers.
-BATCH = 40
+#: Pages per call of the renderer: its start costs 9 ms, and the time-out is for one call.
+BATCH_PAGES = 25
+#: Pages without a text layer that are rendered small along with their neighbours rather than starting another process.
+GAP_PAGES = 3
+#: Pages larger than about 17 by 23 inches are judged at a lower resolution.
+MAX_JUDGED_PIXELS = 4_000_000
+#: Long edge of ``thumbnail.jpg``.
 THUMBNAIL_PX = 400
+
+#: Complaints that mean that a picture or a whole content stream is missing; others are about fonts and syntax.
+_LOSS = re.compile("decod|stream|image|filter|memory|JPX|JBIG2|DCT|JPEG|CCITT|LZW|xobject", re.I)
 
 
 def rasterize(
@@ -29,148 +46,177 @@ def rasterize(
     media_type: MediaType,
     scratch: Path,
     *,
-    dpi: int,
+    dpi: float,
     max_pages: int,
     max_page_pixels: int,
-    timeout_s: int,
+    timeout_s: float,
 ) -> Reading:
-    """Look at every page and decide where its text comes from.
-
-    A page whose text layer accounts for its ink is done. A page on which nothing looks like writing is blank and goes
-    to no model. Every other page is left unread (``source`` None), and its image lies at ``keys.page_image``: grey,
-    8 bit, upright as stored, exactly ``width_px`` by ``height_px``. ``scratch/thumbnail.jpg`` is written too.
+    """Turn a document into pages.
 
     Args:
-        path, name: the original, and what to call it in errors.
-        scratch: the job's folder.
-        dpi: of page images; less where a page would pass ``max_page_pixels``.
-        timeout_s: for each call of a renderer.
+        path: the document's bytes.
+        name: what it is called in messages.
+        scratch: the job's folder; page images and ``thumbnail.jpg`` are written into it.
+        dpi: resolution of the images.
+        max_page_pixels: larger pages come at a lower resolution.
+        timeout_s: for each call of one of poppler's programs.
+    Returns:
+        All pages: of ``text-layer`` with their lines, ``blank``, or unread (source None). An unread page's image is at
+        ``keys.page_image``: grey, 8 bit, ``width_px`` by ``height_px``.
     Raises:
-        Encrypted, NoPages, TooLarge, Unreadable.
+        Encrypted, NoPages, TooLarge, Unreadable: final for this document. ConfigError: poppler is not installed.
     """
     (scratch / "pages").mkdir(parents=True, exist_ok=True)
-    if media_type == "application/pdf":
-        pages = _pdf(path, name, scratch, dpi, max_pages, max_page_pixels, timeout_s)
-        return Reading(engine=f"poppler {poppler.version()}", pages=pages)
-    return Reading(
-        engine=f"pillow {pillow_version}", pages=_image(path, name, scratch, dpi, max_pages, max_page_pixels)
-    )
+    if media_type != "application/pdf":
+        return _pictures(path, name, media_type, scratch, dpi, max_pages, max_page_pixels)
+    pdf = Pdf(path, name, max_pages=max_pages, timeout_s=timeout_s)
+    sheets = {number: _sheet(number, size, dpi, max_page_pixels) for number, size in enumerate(pdf.sizes, 1)}
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="render-") as folder:
+        work = Path(folder)
+        pages = dict(_judged_small(pdf, sheets, work))
+        pages |= _rendered(pdf, {number: sheets[number] for number in sheets if number not in pages}, scratch, work)
+        shown = next((number for number in sheets if pages[number].source != "blank"), 1)
+        pdf.thumbnail(shown, work / "thumbnail.jpg", long_edge_px=THUMBNAIL_PX)
+        (work / "thumbnail.jpg").replace(scratch / "thumbnail.jpg")
+    return Reading(engine=f"poppler {poppler.version()}", pages=tuple(pages[number] for number in sheets))
 
 
-def _pdf(
-    path: Path, name: str, scratch: Path, dpi: int, max_pages: int, max_page_pixels: int, timeout_s: int
-) -> tuple[Page, ...]:
-    count = poppler.count_pages(path, name, timeout_s=timeout_s)
-    if count > max_pages:
-        raise TooLarge(name, f"{count:,} pages", f"{max_pages:,}", "ASEAGI_MAX_PAGES")
-    layers = poppler.text_layer(path, name, timeout_s=timeout_s)
-    if len(layers) != count:
-        raise Unreadable(name, f"of {count} pages only {len(layers)} could be interpreted")
+def _judged_small(pdf: Pdf, sheets: dict[int, Page], work: Path) -> Iterator[tuple[int, Page]]:
+    """The pages whose text layer accounts for them, and blank ones among their neighbours."""
+    pdf.write_text(work / "text")
+    layers = dict(enumerate(textlayer.read(work / "text"), 1))
+    wanted = [number for number in sheets if number in layers and layers[number].words]
+    dpis = {number: _dpi_within(pdf.sizes[number - 1], ink.INK_DPI, MAX_JUDGED_PIXELS) for number in sheets}
+    for batch in _batches(wanted, dpis, GAP_PAGES):
+        small = dpis[batch[0]]
+        rendered = pdf.render(work, batch[0], batch[-1], dpi=small, smooth=False)
+        for number, image in sorted(rendered.images.items()):
+            grey = _taken(image, pdf.name)
+            layer = layers.get(number, textlayer.NOTHING)
+            words = layer.boxes * (small / 72)
+            account = ink.account(grey, words, small)
+            if account.is_complete and not layer.is_garbage:
+                if account.covered < ink.SPARSE_SQIN:
+                    _check_shown(pdf, number, rendered, grey, words, work)
+                yield number, _with_text(sheets[number], layer, account.visible)
+            elif not account.visible.any() and ink.is_blank(grey, small):
+                _check_shown(pdf, number, rendered, grey, words[:0], work)
+                yield number, _blank(sheets[number])
+
+
+def _rendered(pdf: Pdf, sheets: dict[int, Page], scratch: Path, work: Path) -> Iterator[tuple[int, Page]]:
+    """Pages as images for recognition; of blank ones none is kept."""
+    for batch in _batches(list(sheets), {number: sheet.dpi for number, sheet in sheets.items()}, 0):
+        rendered = pdf.render(work, batch[0], batch[-1], dpi=sheets[batch[0]].dpi)
+        for number, image in sorted(rendered.images.items()):
+            grey = _read(image, pdf.name)
+            height, width = grey.shape
+            sheet = sheets[number].model_copy(update={"width_px": width, "height_px": height})
+            if ink.is_blank(*ink.shrink(grey, sheet.dpi)):
+                _check_shown(pdf, number, rendered, grey, np.empty((0, 4)), work)
+                image.unlink()
+                sheet = _blank(sheet)
+            else:
+                image.replace(keys.page_image(scratch, number))
+            yield number, sheet
+
+
+def _pictures(
+    path: Path, name: str, media_type: MediaType, scratch: Path, dpi: float, max_pages: int, max_page_pixels: int
+) -> Reading:
+    """A picture file's pages; the thumbnail is of the first that is not blank."""
     pages: list[Page] = []
-    for first in range(1, count + 1, BATCH):
-        last = min(first + BATCH - 1, count)
-        with TemporaryDirectory(dir=scratch) as folder:
-            small = poppler.render(
-                path, name, first, last, Path(folder), timeout_s=timeout_s, long_edge_px=ink.LONG_EDGE_PX
-            )
-            for number, file in enumerate(small, first):
-                resolution = _affordable(layers[number - 1], dpi, max_page_pixels)
-                pages.append(_judge(number, layers[number - 1], file, resolution))
-    for resolution, run in _runs(pages):
-        _render(path, name, run, resolution, scratch, timeout_s)
-    _thumbnail_of_pdf(path, name, _front(pages), scratch, timeout_s)
-    # the renderer rounds sizes its own way: a page is as large as its image
-    return tuple(page if page.source else _measured(page, scratch) for page in pages)
-
-
-def _affordable(layer: poppler.PdfPage, dpi: int, max_page_pixels: int) -> int:
-    """The wanted resolution, or the one at which the page stays below the limit."""
-    inches = max(layer.width * layer.height / 72**2, 1e-6)
-    return max(1, min(dpi, int((max_page_pixels / inches) ** 0.5)))
-
-
-def _judge(number: int, layer: poppler.PdfPage, small: Path, dpi: int) -> Page:
-    """Where the page's text comes from."""
-    lines = textlayer.to_lines(layer, dpi)
-    page = Page(
-        number=number,
-        width_px=max(1, round(layer.width / 72 * dpi)),
-        height_px=max(1, round(layer.height / 72 * dpi)),
-        dpi=dpi,
-        lines=lines,
+    shown = None
+    found = images.pictures(
+        path, name, media_type, dpi=dpi, max_pages=max_pages, max_page_pixels=max_page_pixels, small_px=THUMBNAIL_PX
     )
-    image = cv2.imread(str(small), cv2.IMREAD_GRAYSCALE)
-    if image is None or layer.width <= 0 or layer.height <= 0:
-        return page.model_copy(update={"lines": (), "source": "blank"})
-    found = textlayer.look(layer, image.astype(np.uint8, copy=False))
-    if lines and found.accounted_for and not textlayer.is_garbage(page) and (found.covered or found.blank):
-        return page.model_copy(update={"source": "text-layer", "confidence": 1.0})
-    if found.blank:
-        return page.model_copy(update={"lines": (), "source": "blank"})
-    return page.model_copy(update={"lines": ()})
-
-
-def _runs(pages: Sequence[Page]) -> Iterator[tuple[int, list[int]]]:
-    """Unread pages that can be rendered in one call: neighbours of one resolution, at most a batch."""
-    unread = [page for page in pages if page.source is None]
-    by_run = groupby(enumerate(unread), key=lambda at: (at[1].dpi, at[1].number - at[0]))
-    for (dpi, _), run in by_run:
-        numbers = [page.number for _, page in run]
-        for first in range(0, len(numbers), BATCH):
-            yield int(dpi), numbers[first : first + BATCH]
-
-
-def _render(path: Path, name: str, numbers: list[int], dpi: int, scratch: Path, timeout_s: int) -> None:
-    if all(keys.page_image(scratch, number).is_file() for number in numbers):
-        return
-    with TemporaryDirectory(dir=scratch) as folder:
-        files = poppler.render(path, name, numbers[0], numbers[-1], Path(folder), timeout_s=timeout_s, dpi=dpi)
-        for number, file in zip(numbers, files, strict=True):
-            file.replace(keys.page_image(scratch, number))
-
-
-def _measured(page: Page, scratch: Path) -> Page:
-    with Image.open(keys.page_image(scratch, page.number)) as image:
-        return page.model_copy(update={"width_px": image.width, "height_px": image.height})
-
-
-def _front(pages: Sequence[Page]) -> int:
-    """The page that stands for the document: the first with something on it."""
-    return next((page.number for page in pages if page.source != "blank"), 1)
-
-
-def _thumbnail_of_pdf(path: Path, name: str, number: int, scratch: Path, timeout_s: int) -> None:
-    with TemporaryDirectory(dir=scratch) as folder:
-        (file,) = poppler.render(
-            path, name, number, number, Path(folder), timeout_s=timeout_s, long_edge_px=THUMBNAIL_PX, color=True
-        )
-        with Image.open(file) as image:
-            _save_thumbnail(image, scratch)
-
-
-def _save_thumbnail(image: Image.Image, scratch: Path) -> None:
-    small = image.convert("RGB")
-    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    small.save(scratch / "thumbnail.jpg", quality=80, optimize=True)
-
-
-def _image(path: Path, name: str, scratch: Path, dpi: int, max_pages: int, max_page_pixels: int) -> tuple[Page, ...]:
-    pages: list[Page] = []
-    for number, frame in enumerate(
-        frames(path, name, dpi=dpi, max_pages=max_pages, max_page_pixels=max_page_pixels), 1
-    ):
-        grey = frame.image.convert("L")
-        shrink = ink.LONG_EDGE_PX / max(grey.size)
-        small = cv2.resize(np.asarray(grey), None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-        blank = ink.measure(small.astype(np.uint8, copy=False)).blank
-        page = Page(number=number, width_px=grey.width, height_px=grey.height, dpi=round(frame.dpi, 1))
-        if blank:
-            page = page.model_copy(update={"source": "blank"})
+    for number, picture in enumerate(found, 1):
+        height, width = picture.grey.shape
+        page = Page(number=number, width_px=width, height_px=height, dpi=picture.dpi)
+        if ink.is_blank(*ink.shrink(picture.grey, picture.dpi)):
+            page = _blank(page)
         else:
-            partial = scratch / f".{number}.pgm"
-            grey.save(partial)
-            partial.replace(keys.page_image(scratch, number))
-        if number == 1 or (not blank and all(earlier.source == "blank" for earlier in pages)):
-            _save_thumbnail(frame.image, scratch)
+            images.write_pgm(picture.grey, keys.page_image(scratch, number))
+        if shown is None or (page.source is None and all(earlier.source == "blank" for earlier in pages)):
+            shown = picture.small
         pages.append(page)
-    return tuple(pages)
+    assert shown is not None  # a file without pages is an error
+    part = scratch / f".thumbnail.{os.getpid()}"
+    shown.save(part, "JPEG", quality=80)
+    part.replace(scratch / "thumbnail.jpg")
+    return Reading(engine=images.VERSION, pages=tuple(pages))
+
+
+def _sheet(number: int, size: PageSize, dpi: float, max_page_pixels: int) -> Page:
+    """A page as yet without its text, of the size that poppler gives it."""
+    within = _dpi_within(size, dpi, max_page_pixels)
+    width, height = (max(1, math.ceil(points * within / 72 - 1e-6)) for points in size)
+    return Page(number=number, width_px=width, height_px=height, dpi=within)
+
+
+def _dpi_within(size: PageSize, dpi: float, max_pixels: int) -> float:
+    """The wanted resolution, or one at which the page has that many pixels, in as many digits as poppler is given."""
+    too_many = size.pixels_at(dpi) / max_pixels
+    too_long = max(size) * dpi / 72 / images.MAX_EDGE_PX
+    too_much = max(math.sqrt(too_many), too_long)
+    return dpi if too_much <= 1 else float(f"{dpi / too_much * 0.999:.4g}")
+
+
+def _batches(numbers: list[int], dpis: dict[int, float], gap: int) -> Iterator[list[int]]:
+    """First and last pages of the renderer's calls: near one another, of one resolution, not too many."""
+    batch: list[int] = []
+    for number in numbers:
+        near = batch and number - batch[-1] <= gap + 1 and number - batch[0] < BATCH_PAGES
+        if near and all(dpis[between] == dpis[batch[0]] for between in range(batch[-1] + 1, number + 1)):
+            batch.append(number)
+            continue
+        if batch:
+            yield batch
+        batch = [number]
+    if batch:
+        yield batch
+
+
+def _with_text(sheet: Page, layer: TextPage, visible: NDArray[np.bool_]) -> Page:
+    lines = layer.to_lines(sheet.dpi / 72, sheet.width_px, sheet.height_px, visible)
+    words = [word for line in lines for word in line.words]
+    confidence = sum(word.confidence for word in words) / max(1, len(words))
+    return sheet.model_copy(update={"source": "text-layer", "lines": lines, "confidence": confidence})
+
+
+def _blank(sheet: Page) -> Page:
+    return sheet.model_copy(update={"source": "blank"})
+
+
+def _check_shown(pdf: Pdf, number: int, rendered: Rendered, grey: Grey, words: Boxes, work: Path) -> None:
+    """Poppler shows a picture that it cannot decode as empty paper, says so, and ends with success: notice that.
+
+    Args:
+        words: all that is to be seen on the page.
+    Raises:
+        Unreadable: there is nothing else on the page, and the renderer complained when it rendered it.
+    """
+    if not _lost(rendered) or not ink.is_bare(grey, words):
+        return
+    if len(rendered.images) > 1:  # it does not say of which page
+        rendered = pdf.render(work, number, number, dpi=ink.INK_DPI)
+    if lost := _lost(rendered):
+        raise Unreadable(pdf.name, f"page {number} is damaged ({lost})")
+
+
+def _lost(rendered: Rendered) -> str:
+    """A complaint that means that something is not shown, if there is one."""
+    return next((complaint for complaint in sorted(rendered.complaints) if _LOSS.search(complaint)), "")
+
+
+def _read(image: Path, name: str) -> Grey:
+    try:
+        return ink.read_pgm(image)
+    except OSError as exc:
+        raise Unreadable(name, f"its renderer wrote half a page ({exc})") from exc
+
+
+def _taken(image: Path, name: str) -> Grey:
+    grey = _read(image, name)
+    image.unlink()
+    return grey
