@@ -1,7 +1,7 @@
 # make run    install what is missing, start everything on this machine, process the sample documents
 # make test   the tests
 .DEFAULT_GOAL := help
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
+PYTHON := $(or $(PYTHON),$(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done))
 BIN := .venv/bin
 SAMPLES := $(or $(ASEAGI_HOME),$(HOME)/.aseagi)/samples
 

@@ -2,7 +2,7 @@
 
 PDFs come from strangers, so they are only opened in a process of their own that is killed at a time-out and held to
 ``MEMORY_LIMIT``: a picture of 966 bytes takes a renderer to 1.05 GB, nested transparency the same. The programs are run
-directly: pdf2image starts three processes a call (20 ms against 9 for one page at 100 dpi), has no time-out for one of
+directly: pdf2image starts three processes a call (20 ms against 13 for one page at 100 dpi), has no time-out for one of
 them, no way to limit memory, and hides what the renderer complained about.
 
 All geometry is of the crop box, upright: pdftotext and pdftoppm both apply /Rotate, and both ignore UserUnit.
@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 from aseagi_tasks.errors import ConfigError, Encrypted, NoPages, TooLarge, Unreadable
 
-#: Address space of one poppler process in bytes. A page of 40 megapixels takes 0.3 GB, the corpus's worst 0.4 GB.
+#: Address space of one poppler process in bytes. A page of 40 megapixels takes 0.2 GB, the corpus's worst 0.4.
 MEMORY_LIMIT = 2 << 30
 #: Largest file that one poppler process may write, in bytes; the text layer of 2,000 full pages takes 0.2 GB.
 FILE_LIMIT = 1 << 30

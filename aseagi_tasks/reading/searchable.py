@@ -111,11 +111,12 @@ def _placed(line: Line, height_px: int, fonts: _Fonts) -> bytes:
     """The line's words, each stretched over its box, with the spaces between them stretched over the gaps."""
     words = line.words or (Word(line.text, line.box, line.confidence),)
     size = max(1, line.box.bottom - line.box.top)
-    parts = [f"1 0 0 1 {words[0].box.left} {height_px - line.box.bottom} Tm".encode()]
+    # viewers take a quarter of the size below the baseline for descenders: with them the text covers its box
+    baseline = height_px - line.box.bottom + size // 4
+    parts = []
     for at, word in enumerate(words):
         following = words[at + 1].box.left if at + 1 < len(words) else None
-        if at:
-            parts.append(f"1 0 0 1 {word.box.left} {height_px - line.box.bottom} Tm".encode())
+        parts.append(f"1 0 0 1 {word.box.left} {baseline} Tm".encode())
         parts += _shown(word.text, word.box.right - word.box.left, size, fonts)
         if following is not None:
             parts += _shown(" ", max(1, following - word.box.right), size, fonts)

@@ -4,7 +4,7 @@
 2. Pages that have one are rendered small; where it accounts for the page's ink (``reading.ink``) the page is complete.
 3. The others are rendered as recognition wants them; blank ones are dropped, since models invent text on blank pages.
 
-A born-digital page is never rendered large: 8 ms against 30.
+A born-digital page is never rendered large: it takes 8 ms in all instead of 17 for the rendering alone.
 """
 
 from __future__ import annotations
