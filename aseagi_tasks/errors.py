@@ -1,7 +1,8 @@
 """What can go wrong, as a tree; every class says what is wrong and what cures it.
 
     AseagiError              exit code 1
-    ├ TransientError   4     retried: RateLimited, StorageUnavailable, RecordsUnavailable, AnalystUnavailable, OutOfMemory
+    ├ TransientError   4     retried: RateLimited, StorageUnavailable, RecordsUnavailable, AnalystUnavailable,
+    │                        OutOfMemory
     ├ DocumentError    3     final for this document: NotADocument, NotFound, Altered, Encrypted, TooLarge, NoPages,
     │                        Unreadable, Refused, Quarantined
     ├ Cancelled        6     somebody asked for the job to stop

@@ -111,6 +111,9 @@ def main() -> None:
             chains(arguments.documents)
             queued(arguments.queued, socket)
         finally:
+            from aseagi_tasks.celery import app
+
+            app.backend.result_consumer._pubsub = None  # results held here would look for the redis that is gone
             redis.terminate()
             redis.wait()
 

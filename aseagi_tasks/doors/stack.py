@@ -119,6 +119,11 @@ class Stack:
         pid = self.pid
         if pid is None:
             return
+        if self.settings.broker_url is None:
+            from aseagi_tasks.celery import app
+
+            # results that this process still holds would look for the redis that is gone, for minutes
+            app.backend.result_consumer._pubsub = None
         self._rpc().supervisor.shutdown()
         deadline = time.monotonic() + self.settings.drain_s + 40
         while time.monotonic() < deadline:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from aseagi_tasks.celery import app
 from aseagi_tasks.doors.stack import Stack
 from aseagi_tasks.samples import make_samples
 from aseagi_tasks.settings import settings
@@ -19,8 +18,6 @@ def stack() -> Iterator[Stack]:
     running = Stack(settings(), monitor=False)
     running.start()
     yield running
-    # results that tests still hold would look for the redis that is gone when they are collected, for minutes
-    app.backend.result_consumer._pubsub = None
     running.stop()
 
 

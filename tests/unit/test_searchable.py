@@ -40,6 +40,13 @@ def found_words(path: Path, scale: float) -> list[tuple[str, tuple[float, ...]]]
     return [(m[5], tuple(float(m[n]) * scale for n in range(1, 5))) for m in re.finditer(pattern, out)]
 
 
+def empty(path: Path) -> None:
+    """One page with nothing on it."""
+    canvas = Canvas(str(path), invariant=True)
+    canvas.showPage()
+    canvas.save()
+
+
 def rendered(path: Path) -> bytes:
     return subprocess.run(["pdftoppm", "-r", "50", "-cropbox", str(path)], capture_output=True, check=True).stdout
 
@@ -102,7 +109,7 @@ def test_document_that_needs_no_text_is_copied_byte_by_byte(tmp_path: Path) -> N
 
 
 def test_any_character_can_be_found(tmp_path: Path) -> None:
-    Canvas(str(tmp_path / "a.pdf")).save()
+    empty(tmp_path / "a.pdf")
     text = "§ ¶ “quoted” – Čeština Ελληνικά Русский 日本語 𝔘"
     words, left = [], 50
     for part in text.split():
@@ -114,7 +121,7 @@ def test_any_character_can_be_found(tmp_path: Path) -> None:
 
 
 def test_more_characters_than_one_font_holds(tmp_path: Path) -> None:
-    Canvas(str(tmp_path / "a.pdf")).save()
+    empty(tmp_path / "a.pdf")
     text = "".join(chr(code) for code in range(0x4E00, 0x4E00 + 600))
     reading = Reading(engine="t", pages=(page(827, 1169, [Word(text, Box(10, 200, 800, 220), 0.9)]),))
     searchable_pdf(tmp_path / "a.pdf", "application/pdf", reading, tmp_path / "b.pdf")
@@ -122,7 +129,7 @@ def test_more_characters_than_one_font_holds(tmp_path: Path) -> None:
 
 
 def test_same_input_gives_same_bytes(tmp_path: Path) -> None:
-    Canvas(str(tmp_path / "a.pdf"), invariant=True).save()
+    empty(tmp_path / "a.pdf")
     reading = Reading(engine="t", pages=(page(827, 1169, WORDS),))
     for name in ("b.pdf", "c.pdf"):
         searchable_pdf(tmp_path / "a.pdf", "application/pdf", reading, tmp_path / name)
@@ -130,7 +137,7 @@ def test_same_input_gives_same_bytes(tmp_path: Path) -> None:
 
 
 def test_line_without_words_is_laid_over_its_box(tmp_path: Path) -> None:
-    Canvas(str(tmp_path / "a.pdf")).save()
+    empty(tmp_path / "a.pdf")
     read = page(827, 1169, [Word("two words", Box(100, 200, 300, 230), 0.9)])
     bare = read.model_copy(update={"lines": (read.lines[0].model_copy(update={"words": ()}),)})
     searchable_pdf(tmp_path / "a.pdf", "application/pdf", Reading(engine="t", pages=(bare,)), tmp_path / "b.pdf")
@@ -193,7 +200,7 @@ def test_frames_become_pages(tmp_path: Path) -> None:
 
 
 def test_locked_with_an_empty_password_is_unlocked(tmp_path: Path) -> None:
-    Canvas(str(tmp_path / "a.pdf")).save()
+    empty(tmp_path / "a.pdf")
     with pikepdf.open(tmp_path / "a.pdf") as pdf:
         pdf.save(tmp_path / "locked.pdf", encryption=pikepdf.Encryption(owner="secret", user=""))
     reading = Reading(engine="t", pages=(page(827, 1169, WORDS),))
@@ -225,4 +232,5 @@ def test_resources_that_pages_share_stay_shared_and_whole(tmp_path: Path) -> Non
     assert searchable_pdf(tmp_path / "a.pdf", "application/pdf", Reading(engine="t", pages=pages), tmp_path / "b.pdf")
     sound(tmp_path / "b.pdf")
     assert [text for text, _ in found_words(tmp_path / "b.pdf", 1)].count("Hello") == 3
-    assert Name.Font in pikepdf.open(tmp_path / "b.pdf").pages[0].obj.Resources
+    with pikepdf.open(tmp_path / "b.pdf") as pdf:
+        assert Name.Font in pdf.pages[0].obj.Resources
