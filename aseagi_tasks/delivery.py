@@ -96,8 +96,8 @@ class StageTask(Task):
             countdown = max(countdown or 0, exc.retry_after_s)
         return super().retry(*args, exc=exc, countdown=countdown, **kwargs)
 
-    def report(self, job_id: str, done: int = 0, total: int = 0) -> None:
-        """What ``AsyncResult(job_id).info`` shows while the job runs."""
+    def report(self, job_id: str, done: int, total: int) -> None:
+        """What ``AsyncResult(job_id).info`` shows while pages are read; a write to Redis, so not for every stage."""
         meta = {"stage": self.stage or "intake", "done": done, "total": total}
         self.update_state(task_id=job_id, state="PROGRESS", meta=meta)
 
@@ -131,7 +131,6 @@ def stage(name: Stage, **options: Any) -> Callable[[Callable[..., Any]], Any]:
                 raise Ignore
             if job.deliveries - self.request.retries > MAX_DELIVERIES:
                 raise Quarantined(name, job.deliveries - 1)
-            self.report(job_id)
             document = records.document(job.document_id or "")
             source = Source(**document.model_dump(include=set(Source.model_fields)))
             started = time.monotonic()

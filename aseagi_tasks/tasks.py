@@ -164,6 +164,7 @@ def ocr(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
     reading = place.load("ocr.json", Reading) or place.load("pages.json", Reading) or place.rasterize()
     unread = sum(page.source is None for page in reading.pages)
     if unread:
+        self.report(place.job_id, len(reading.pages) - unread, len(reading.pages))
         place.ensure_images(reading)
         until, last_look = time.monotonic() + SLICE_S, time.monotonic()
 

@@ -43,10 +43,11 @@ def nothing(self: object, place: object, job: object) -> None:
 
 def plain_tasks(app) -> list:  # type: ignore[no-untyped-def,type-arg]
     """Six tasks as anybody would write them."""
-    return [
-        app.task(lambda value: value, name=f"aseagi.control.plain{n}", ignore_result=n < 5, queue="cpu")
-        for n in range(6)
-    ]
+
+    def plain(value: str) -> str:
+        return value
+
+    return [app.task(plain, name=f"aseagi.control.plain{n}", ignore_result=n < 5, queue="cpu") for n in range(6)]
 
 
 def register(count: int) -> list[str]:
@@ -133,7 +134,7 @@ def chains(documents: int) -> None:
     process = subprocess.Popen([sys.executable, __file__, "--worker"], stdout=subprocess.DEVNULL, cwd=ROOT)
     try:
         while not app.control.ping(timeout=0.5, limit=1):
-            pass
+            assert process.poll() is None, "the worker ended"
         ours(register(20)), plain(mine, 20)  # warm
         rounds = [(ours(register(documents)), plain(mine, documents)) for _ in range(ROUNDS)]
     finally:
