@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 #: A long document is read in slices of this length, so that no message outlives the visibility time-out.
 SLICE_S = 120.0
-#: A second request for a document waits this long for the first before it does the work itself.
-FOLLOW_FOR = timedelta(hours=1)
+#: A second request for a document follows the first until nothing was heard of that for so long.
+FOLLOW_FOR = timedelta(minutes=10)
 
 
 @app.task(bind=True, base=ProcessTask, name="aseagi.process", ignore_result=False)
@@ -68,9 +68,8 @@ def process(
     if not again and _is_known(document):
         records.complete(job_id, None, None)
         return result(job_id, document, storage)
-    first = records.active_job(document.document_id)
-    if first and first.job_id != job_id and datetime.now(UTC) - first.updated_at < FOLLOW_FOR:
-        raise self.retry(countdown=1, max_retries=None)
+    if records.claim(job_id, document.document_id, datetime.now(UTC) - FOLLOW_FOR).job_id != job_id:
+        raise self.retry(countdown=1, max_retries=int(2 * FOLLOW_FOR.total_seconds()))
     raise self.replace(the_chain(job_id, job.priority))
 
 

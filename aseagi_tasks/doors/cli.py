@@ -12,6 +12,7 @@ import json
 import logging
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -79,7 +80,7 @@ def up(
 
     conf, files = settings(), list(find(paths or ()))
     stack = Stack(conf)
-    with _signals():
+    with _signals() as interrupted:
         try:
             began = time.monotonic()
             stack.start(lambda text: err.print(f"[dim]{text}…[/dim]"))
@@ -93,15 +94,18 @@ def up(
             out.print(f"\nResults  {where}", highlight=False, soft_wrap=True)
             out.print(f"Monitor  http://{conf.monitor_address}:{conf.monitor_port}", highlight=False)
             out.print("Try      aseagi search WORDS · aseagi show ID · aseagi process FILE   (Ctrl-C stops everything)")
-            while stack.pid is not None:
+            while not interrupted.is_set() and stack.pid is not None:
                 watch()
-                time.sleep(1)
-            raise AseagiError("The stack has stopped.")
+                interrupted.wait(1)
+            if not interrupted.is_set():  # an interrupt inside a call to the supervisor looks like its end
+                raise AseagiError("The stack has stopped.")
+            raise KeyboardInterrupt
         except KeyboardInterrupt:
             err.print("\n[dim]stopping: what runs may finish…[/dim]")
         finally:
-            with contextlib.suppress(KeyboardInterrupt):
-                stack.stop()
+            if stack.is_ours:
+                with contextlib.suppress(KeyboardInterrupt):
+                    stack.stop()
     err.print("[dim]stopped[/dim]")
 
 
@@ -138,7 +142,7 @@ def process(
                 stack.start(lambda text: err.print(f"[dim]{text}…[/dim]"))
             code = _process(files, priority, again, as_json, each_turn=_watcher(stack) if own else lambda: None)
         finally:
-            if own:
+            if stack.is_ours:
                 stack.stop()
     raise typer.Exit(code)
 
@@ -316,17 +320,20 @@ def _watcher(stack: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """SIGTERM stops as Ctrl-C does."""
+def _signals() -> Iterator[threading.Event]:
+    """SIGTERM stops as Ctrl-C does; the event says that one of them came, wherever the exception ended up."""
+    interrupted = threading.Event()
 
     def interrupt(*_args: Any) -> None:
+        interrupted.set()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield interrupted
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _print_json(value: Any) -> None:

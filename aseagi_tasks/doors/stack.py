@@ -58,6 +58,11 @@ class Stack:
     # -- asking
 
     @property
+    def is_ours(self) -> bool:
+        """Whether this object started the stack; one that was found running is left running."""
+        return self._process is not None
+
+    @property
     def pid(self) -> int | None:
         """The supervisor's process id; None if no stack of this home runs."""
         try:

@@ -1,8 +1,10 @@
-"""What a person types into a search, as an expression of SQLite's FTS5."""
+"""SQL as text: what a person types into a search as an expression of FTS5, and a script's statements."""
 
 from __future__ import annotations
 
 import re
+import sqlite3
+from collections.abc import Iterator
 
 #: A phrase in quotes (the closing one may be missing), or a word.
 _PART = re.compile(r'"([^"]*)"?|(\S+)')
@@ -21,3 +23,13 @@ def match_expression(query: str) -> str:
         if any(character.isalnum() for character in text):
             parts.append(f'"{text.rstrip("*")}"' + ("*" if word.endswith("*") else ""))
     return " ".join(parts[:MAX_PARTS])
+
+
+def statements(script: str) -> Iterator[str]:
+    """The statements of an SQL script, one by one; triggers hold semicolons of their own."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -87,8 +87,11 @@ class Records(Protocol):
     def register_document(self, job_id: str, source: Source, now: datetime) -> Document:
         """Add the document (the same bytes: the row there is, its first key kept) and tie the job to it."""
 
-    def active_job(self, document_id: str) -> Job | None:
-        """The oldest queued or processing job on a document."""
+    def claim(self, job_id: str, document_id: str, quiet_since: datetime) -> Job:
+        """Say that this job works on the document, unless another does; returns the job that has it.
+
+        The claim of a job that has ended, or of which nothing was heard since ``quiet_since``, is taken over.
+        """
 
     def begin_stage(self, job_id: str, stage: Stage, worker: str) -> Job:
         """Move to ``processing`` at ``stage``, counting deliveries of the same stage (a later one starts at 1).

@@ -16,7 +16,9 @@ CREATE TABLE documents (
     title TEXT,
     parties TEXT NOT NULL DEFAULT '[]',
     relevancy_score INTEGER CHECK (relevancy_score BETWEEN 0 AND 100),
-    versions TEXT NOT NULL DEFAULT '{}'
+    versions TEXT NOT NULL DEFAULT '{}',
+    -- the job that works on it: of several at once one does the work, the others follow it
+    claimed_by TEXT REFERENCES processing_jobs
 ) STRICT;
 CREATE INDEX documents_by_age ON documents (created_at);
 

@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from aseagi_tasks.documents import Priority, Source, Stage, Status
 from aseagi_tasks.errors import Cancelled, ConfigError, NotFound, RecordsUnavailable
-from aseagi_tasks.stores.query import match_expression
+from aseagi_tasks.stores.query import match_expression, statements
 from aseagi_tasks.stores.records import Document, Event, Hit, Job
 
 VERSION = 1
@@ -79,15 +79,18 @@ class SqliteRecords:
                 raise NotFound(job_id, "the jobs")
             return _document(db.execute("SELECT * FROM documents WHERE sha256 = ?", (source.sha256,)).fetchone())
 
-    def active_job(self, document_id: str) -> Job | None:
-        """The oldest queued or processing job on a document."""
-        rows = self._read(
-            "looking for a job",
-            f"SELECT {_JOB} FROM processing_jobs job WHERE document_id = ? AND {_OPEN}"
-            " ORDER BY created_at, rowid LIMIT 1",
-            (document_id,),
-        )
-        return _job(rows[0]) if rows else None
+    def claim(self, job_id: str, document_id: str, quiet_since: datetime) -> Job:
+        """Say that this job works on the document, unless another does; returns the job that has it."""
+        with self._write("claiming a document") as db:
+            db.execute(
+                "UPDATE documents SET claimed_by = ? WHERE document_id = ? AND NOT EXISTS (SELECT 1 FROM"
+                f" processing_jobs WHERE job_id = documents.claimed_by AND {_OPEN} AND updated_at >= ?)",
+                (job_id, document_id, _iso(quiet_since)),
+            )
+            holder = db.execute("SELECT claimed_by FROM documents WHERE document_id = ?", (document_id,)).fetchone()
+            if holder is None:
+                raise NotFound(document_id, "the documents")
+            return self._job(db, holder[0])
 
     def begin_stage(self, job_id: str, stage: Stage, worker: str) -> Job:
         """Move to ``processing`` at ``stage``, counting deliveries since the stage last ended.
@@ -311,7 +314,7 @@ class SqliteRecords:
         try:
             if version == 0:
                 # executescript would commit first: statements one by one keep it one transaction
-                for statement in _statements((Path(__file__).parent / "schema.sql").read_text()):
+                for statement in statements((Path(__file__).parent / "schema.sql").read_text()):
                     db.execute(statement)
             elif version != VERSION:
                 raise sqlite3.DatabaseError(f"it is of version {version}, this program of version {VERSION}")
@@ -319,15 +322,6 @@ class SqliteRecords:
         except BaseException:
             db.execute("ROLLBACK")
             raise
-
-
-def _statements(script: str) -> Iterator[str]:
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
 
 
 def _save_facts(db: sqlite3.Connection, document: Document) -> None:

@@ -89,7 +89,6 @@ def test_a_job_ends_once_and_stays_ended(records: Records, end: str) -> None:
             records.begin_stage(job_id, "ocr", "w")
     else:
         assert records.begin_stage(job_id, "ocr", "w").status == ended.status
-    assert records.active_job(source().document_id) is None
 
 
 def test_failure_says_stage_class_and_sentence(records: Records) -> None:
@@ -104,11 +103,24 @@ def test_failure_says_stage_class_and_sentence(records: Records) -> None:
     )
 
 
-def test_oldest_open_job_on_a_document_is_the_active_one(records: Records) -> None:
+def test_one_of_several_jobs_has_the_document_until_it_ends(records: Records) -> None:
     first, document = begun(records)
-    begun(records)
-    active = records.active_job(document.document_id)
-    assert active is not None and active.job_id == first
+    second, _ = begun(records)
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    assert records.claim(second, document.document_id, long_ago).job_id == second
+    assert records.claim(first, document.document_id, long_ago).job_id == second
+    assert records.claim(second, document.document_id, long_ago).job_id == second
+    records.fail(second, "ocr", "X", "x")
+    assert records.claim(first, document.document_id, long_ago).job_id == first
+    with pytest.raises(NotFound):
+        records.claim(first, "0" * 16, long_ago)
+
+
+def test_claim_of_a_job_that_fell_silent_is_taken_over(records: Records) -> None:
+    first, document = begun(records)
+    second, _ = begun(records)
+    records.claim(first, document.document_id, datetime.now(UTC) - timedelta(hours=1))
+    assert records.claim(second, document.document_id, datetime.now(UTC) + timedelta(seconds=1)).job_id == second
 
 
 def test_charge_is_made_once(records: Records) -> None:
