@@ -20,7 +20,7 @@ from aseagi_tasks.celery import app
 from aseagi_tasks.doors.stack import Stack
 from aseagi_tasks.errors import Cancelled, ConfigError, NotADocument, NotFound
 from aseagi_tasks.settings import settings
-from aseagi_tasks.tasks import process, submit
+from aseagi_tasks.tasks import process, resubmit, submit
 
 pytestmark = pytest.mark.usefixtures("stack")
 WAIT_S = 120
@@ -215,3 +215,16 @@ def _stage(job_id: str) -> str | None:
 def _children_of(pid: int) -> list[int]:
     tasks = Path(f"/proc/{pid}/task")
     return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+
+
+def test_retry_is_a_new_job_and_the_old_one_stays_as_it_ended(tmp_path: Path) -> None:
+    (tmp_path / "torn.pdf").write_bytes(b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog" + uuid.uuid4().bytes)
+    queued = process.delay(str(tmp_path / "torn.pdf"))
+    with pytest.raises(Exception, match=r"torn\.pdf"):
+        queued.get(timeout=WAIT_S)
+    ended = services.records().job(queued.id)
+    again = resubmit(ended, "high")
+    until(lambda: services.records().job(again).status == "error", "the retried job ended")
+    assert again != ended.job_id
+    assert services.records().job(ended.job_id) == ended
+    assert services.records().job(again).priority == "high"
