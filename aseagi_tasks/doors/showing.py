@@ -5,34 +5,52 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from aseagi_tasks.doors.following import Item
 from aseagi_tasks.stores.records import Document, Event, Hit, Job
 
 
-def found(items: Sequence[Item]) -> Table:
+def found(items: Sequence[Item]) -> Group:
     """What was found in each file: pages, type, date, case number, parties, seconds, source of text."""
-    table = Table(title=None, header_style="bold", expand=False)
-    for heading in ("file", "pages", "type", "date", "case number", "parties", "seconds", "text from"):
-        table.add_column(heading, justify="right" if heading in ("pages", "seconds") else "left", overflow="fold")
+    headings = ("file", "pages", "type", "date", "case number", "parties", "seconds", "text from")
+    rows, failed = [], []
     for item in items:
         if item.result is None:
             why = item.error or (item.job.error_message if item.job else None) or (item.job.status if item.job else "?")
-            table.add_row(item.path.name, "", f"[red]{escape(str(why))}[/red]")
+            failed.append(f"{item.path.name}: {why}")
+            rows.append((item.path.name, "", "not processed", "", "", "", "", ""))
             continue
         facts = item.result["facts"]
-        table.add_row(
-            item.path.name,
-            str(item.result["pages"]),
-            words(facts.get("document_type")),
-            facts.get("document_date") or facts.get("filed_date") or "",
-            escape(facts.get("case_number") or ""),
-            escape(" v. ".join(short(party["name"]) for party in (facts.get("parties") or ())[:2])),
-            f"{item.result['seconds']:.1f}",
-            ", ".join(f"{source} {count}" for source, count in item.result["text_sources"].items()),
+        rows.append(
+            (
+                item.path.name,
+                str(item.result["pages"]),
+                words(facts.get("document_type")),
+                facts.get("document_date") or facts.get("filed_date") or "",
+                facts.get("case_number") or "",
+                short(" v. ".join(party["name"] for party in (facts.get("parties") or ())[:2])),
+                f"{item.result['seconds']:.1f}",
+                ", ".join(f"{source} {count}" for source, count in item.result["text_sources"].items()),
+            )
         )
-    return table
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for at, heading in enumerate(headings):
+        # one line a file: where the window is narrow, parties and sources give way first
+        widest = max(len(heading), *(len(row[at]) for row in rows))
+        table.add_column(
+            heading,
+            justify="right" if heading in ("pages", "seconds") else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            min_width=None if heading in ("parties", "text from") else min(widest, 32),
+        )
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row), style="red" if row[2] == "not processed" else None)
+    return Group(table, *(Text(reason, style="red") for reason in failed))
 
 
 def jobs(rows: Sequence[Job], names: Mapping[str, str]) -> Table:
@@ -116,9 +134,9 @@ def words(value: str | None) -> str:
     return (value or "").replace("_", " ")
 
 
-def short(name: str, width: int = 24) -> str:
-    """A party's name, cut."""
-    return name if len(name) <= width else name[: width - 1].rstrip(" ,.") + "…"
+def short(text: str, width: int = 30) -> str:
+    """A text, cut to a width."""
+    return text if len(text) <= width else text[: width - 1].rstrip(" ,.") + "…"
 
 
 def escape(text: str) -> str:
