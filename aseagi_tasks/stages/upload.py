@@ -32,7 +32,10 @@ class PageRecord(Frozen):
 
 
 class StageRun(Frozen):
-    """Who did a stage and for how long; slices of a long stage are added up. ``instance`` is a rented machine's id."""
+    """Who did a stage and for how long: slices of a long stage are added up, of their workers the last is kept.
+
+    ``instance`` is a rented machine's id.
+    """
 
     seconds: float
     worker: str | None
@@ -50,8 +53,10 @@ class Metadata(Frozen):
     """``metadata.json``: where it is, the set is complete, and these are its files.
 
     Attributes:
+        stages: those before this one; its own time is in the records.
         engine: what read the pages, with its version.
-        files: the other files of the set, by name.
+        files: the other files of the set, by name. ``searchable.pdf`` has the original's SHA-256 where the original
+            could not be taken apart, and is missing where that was a picture.
     """
 
     schema_version: Literal[1] = 1
@@ -88,6 +93,7 @@ def publish(place: Workplace, records: Records) -> Metadata:
     original, searchable = place.original(), place.scratch / "searchable.pdf"
     searchable_pdf(original, place.source.media_type, reading, searchable)
 
+    # in the order of keys.PUBLISHED
     bodies = {
         "ocr.txt": reading.text.encode(),
         "analysis.json": _json(analysis),
@@ -140,7 +146,8 @@ def _runs(events: Iterable[Event]) -> dict[Stage, StageRun]:
     for event in events:
         if event.kind == "finished" and event.stage is not None and event.stage != "upload":
             before = runs[event.stage].seconds if event.stage in runs else 0.0
-            runs[event.stage] = StageRun(seconds=round(before + (event.seconds or 0), 4), worker=event.worker)
+            seconds, instance = round(before + (event.seconds or 0), 4), event.detail.get("instance")
+            runs[event.stage] = StageRun(seconds=seconds, worker=event.worker, instance=instance)
     return runs
 
 

@@ -74,7 +74,8 @@ def place(tmp_path: Path, storage: Watched, records: SqliteRecords) -> Workplace
     records.register_job("job", source.key, "normal", None)
     records.register_document("job", source, datetime(2026, 11, 23, tzinfo=UTC))
     for stage, seconds in (("fetch", 0.5), ("ocr", 2.0), ("ocr", 1.0)):
-        records.end_stage("job", stage, seconds, "reading@here", {})  # type: ignore[arg-type]
+        detail = {"instance": "4711"} if stage == "ocr" else {}
+        records.end_stage("job", stage, seconds, "reading@here", detail)  # type: ignore[arg-type]
     made = Workplace("job", source, storage, Settings(home=tmp_path))
     line = Line(text="Order", box=Box(100, 100, 200, 130), confidence=0.9, source="tesseract")
     page = Page(number=1, width_px=2480, height_px=3508, dpi=300, source="tesseract", confidence=0.9, lines=(line,))
@@ -96,7 +97,7 @@ def test_set_is_whole_and_metadata_is_written_last(place: Workplace, storage: Wa
     metadata = publish(place, records)
     files = published(storage, place)
     assert tuple(sorted(files)) == tuple(sorted(keys.PUBLISHED))
-    assert storage.calls[-1] == "put metadata.json"
+    assert storage.calls == ["delete metadata.json", *(f"put {name}" for name in keys.PUBLISHED)]
     assert Metadata.model_validate_json(files["metadata.json"]) == metadata
     for name, entry in metadata.files.items():
         assert (entry.bytes, entry.sha256) == (len(files[name]), hashlib.sha256(files[name]).hexdigest())
@@ -109,6 +110,7 @@ def test_metadata_says_where_pages_and_seconds_come_from(place: Workplace, recor
     assert [(page.number, page.source, page.confidence) for page in metadata.pages] == [(1, "tesseract", 0.9)]
     assert metadata.stages["ocr"].seconds == 3.0  # slices are added up
     assert metadata.stages["fetch"].worker == "reading@here"
+    assert [metadata.stages[stage].instance for stage in ("fetch", "ocr")] == [None, "4711"]
     assert (metadata.engine, metadata.analyst, metadata.source_key) == ("tesseract 5", "rules", "raw/scan.pdf")
 
 
@@ -140,3 +142,20 @@ def test_missing_piece_is_named(place: Workplace, storage: Watched, records: Sql
     with pytest.raises(NotFound, match=missing):
         publish(place, records)
     assert published(storage, place) == {}
+
+
+def test_picture_that_cannot_be_taken_apart_is_published_without_a_searchable_copy(
+    place: Workplace, storage: Watched, records: SqliteRecords
+) -> None:
+    body = b"\xff\xd8\xff no picture"
+    sha256 = hashlib.sha256(body).hexdigest()
+    source = Source(key="raw/a.jpg", name="a.jpg", sha256=sha256, bytes=len(body), media_type="image/jpeg")
+    storage.put(source.key, body)
+    records.register_job("other", source.key, "normal", None)
+    records.register_document("other", source, datetime(2026, 11, 23, tzinfo=UTC))
+    other = Workplace("other", source, storage, place.settings)
+    for name in ("ocr.json", "analysis.json", "thumbnail.jpg"):
+        storage.put(keys.cache("other", name), storage.get(keys.cache("job", name)))
+    metadata = publish(other, records)
+    assert set(published(storage, other)) == {*metadata.files, "metadata.json"}
+    assert "searchable.pdf" not in metadata.files
