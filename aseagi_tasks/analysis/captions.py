@@ -1,171 +1,232 @@
-"""Courts, parties and titles in the caption of a filing. Pure."""
+"""Parties: who stands on which side of the ``v.`` in the caption of a filing. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from aseagi_tasks.analysis import names
+from aseagi_tasks.analysis.courts import is_court
 from aseagi_tasks.analysis.layout import Piece
-from aseagi_tasks.analysis.schema import Fact, Party
+from aseagi_tasks.analysis.schema import Party
+from aseagi_tasks.analysis.titles import kind_of
 
-ROLES = (
+_ROLE_NAMES = (
     *("plaintiff", "defendant", "petitioner", "respondent", "appellant", "appellee", "claimant", "debtor", "creditor"),
-    *("intervenor", "movant", "cross-complainant", "cross-defendant"),
+    *("intervenor", "movant", "cross-complainant", "cross-defendant", "counterclaimant", "counter-defendant"),
+    *("third-party plaintiff", "third-party defendant", "cross-appellant", "cross-appellee", "relator", "garnishee"),
+    *("real party in interest", "plaintiff in error", "defendant in error", "complainant", "objector"),
 )
-_ROLE = re.compile(rf"\b({'|'.join(ROLES)})s?\b", re.IGNORECASE)
-_VERSUS = re.compile(r"^\W*(?:v|vs|versus|-?against-?)\W*$", re.IGNORECASE)
-_INLINE = re.compile(r"^(?:Re:?|RE:?)?\s*(?P<first>[^:]{2,70}?),?\s+vs?\.\s+(?P<second>[^:]{2,70})$")
-_COURT = re.compile(
-    r"^(?:In the )?(?:"
-    r"United States (?:District|Bankruptcy) Court|United States Court of Appeals|Supreme Court of the United States|"
-    r"(?:[A-Z][\w.]+ ){0,3}(?:Superior|Circuit|District|Supreme|Family|Probate|Municipal|County) Court\b(?: of .*)?|"
-    r"(?:[A-Z][a-z]+ ){0,2}Court of (?:Appeals?|Common Pleas|Claims)\b.*"
-    r")(?:,? (?:for|in and for) the .*)?$",
+_ROLE = rf"(?:{'|'.join(sorted(_ROLE_NAMES, key=len, reverse=True)).replace(' ', '[ ]')})"
+_PLURAL = r"(?:s|\(s\))?"
+_ROLES = rf"{_ROLE}{_PLURAL}(?:\s*(?:[-/,–—]|and|&)\s*{_ROLE}{_PLURAL})*"
+#: A line that is a role; a name and its role in one line; a form's "PLAINTIFF/PETITIONER: name".
+_ROLE_LINE = re.compile(
+    rf"(?:and\s+)?(?P<role>{_ROLES})(?!\w)\W*(?:below\W*|in (?:pro per|propria persona)\W*)?", re.IGNORECASE
+)
+_ENDS_IN_ROLE = re.compile(rf"(?P<name>.{{2,200}}?),\s+(?P<role>{_ROLES})\W*", re.IGNORECASE)
+_LABELLED = re.compile(rf"(?P<role>{_ROLES})\s*:\s*(?P<name>\S.{{1,90}})", re.IGNORECASE)
+_VERSUS = re.compile(r"\W*(?:v|vs|versus|against|-\s?against\s?-|-\s?vs?\.?\s?-)\W*", re.IGNORECASE)
+_INLINE = re.compile(
+    r"(?P<label>(?:Re|In\s+the\s+matter\s+of|Case(?:\s+(?:title|name))?|Short\s+title|Subject|Case\s+caption)\s*[:.]\s*)?"
+    r"(?:Case\s+No\.?\s+\S+,\s+)?(?P<first>[^:;]{2,80}?),?\s+(?:vs?\.|VS?\.|versus)\s+(?P<second>\S.{1,120})",
     re.IGNORECASE,
 )
-_MORE_COURT = re.compile(
-    r"^(?:in and )?(?:for (?:the )?)?(?:county of|(?:\w+ ){0,2}district\b|(?:\w+ ){1,2}circuit$"
-    r"|\w+ county\b|\w+ judicial\b).{0,50}$",
+#: What follows the second name in a subject line.
+_REST = re.compile(
+    r",?\s*(?:\bet\.?\s+al\b.*|[,(]?\s*\b(?:Case|No|Index|Docket|Civil|Cause|File|Claim|Our|Your|Action|D/?O/?[IL]|USDC)\b"
+    r".*|\(.*)$",
     re.IGNORECASE,
 )
-#: What follows a party's name and is no part of it.
-_DESCRIPTION = re.compile(
-    r",?\s*\b(?:an? individual|a (?:\w+ ){0,3}(?:corporation|company|partnership)|individually|et al\.?|inclusive|"
-    r"in (?:his|her|their) official capacity.*|on behalf of.*|and DOES\b.*|DOES \d.*)\b.*$",
+_STOPS = re.compile(
+    r"attorneys?\s+for|\bcounsel\b|\btel(?:ephone)?\b|\bfax\b|@|\bstate bar\b|\bSBN\b|\bsuite\b|\bstreet\b"
+    r"|\bdivision\b|\bfile(?:d|s)?\b|\bcase\b|\bno\.|\bnumber\b|\bin\s+re\b|\bmatter\s+of\b|\bappeal\b|\bdocument\b"
+    r"|\b\d{5}(?:-\d{4})?$|\b(?:northern|southern|eastern|western|central|middle) district\b|certiorari|\bpage\b"
+    r"|\bss\b",
     re.IGNORECASE,
 )
-_EDGES = " .,|)"
-_NOT_A_NAME = re.compile(
-    r"\b(?:case|docket|no\.|number|hearing|court|dated?|filed|attorneys?|dept|judge|county|telephone|page)\b|\d{3}",
-    re.IGNORECASE,
-)
-SMALL_WORDS = {"of", "the", "and", "for", "in", "to", "a", "an", "or", "on", "with", "by", "at", "v.", "from"}
-_KEEP = {"LLC", "LLP", "LP", "USA", "U.S.", "II", "III", "IV", "PC", "P.C.", "N.A.", "NA"}
+#: The largest captions have about so many lines on a side.
+MAX_LINES = 14
 
 
-def title_case(text: str) -> str:
-    """Capitals to title case, acronyms kept; other text as it is."""
-    letters = [c for c in text if c.isalpha()]
-    if not letters or sum(c.isupper() for c in letters) < 0.8 * len(letters):
-        return text
-    words = []
-    for position, word in enumerate(text.split()):
-        bare = word.strip(",.;()")
-        if bare in _KEEP or word in _KEEP or re.fullmatch(r"(?:[A-Z]\.)+", word):
-            words.append(word)
-        elif bare.lower() in SMALL_WORDS and position and not words[-1].lower().startswith("exhibit"):
-            words.append(word.lower())
-        else:
-            words.append(re.sub(r"[A-Za-z][\w’']*", lambda m: m[0][0].upper() + m[0][1:].lower(), word))
-    return " ".join(words)
+class _Side(NamedTuple):
+    lines: list[Piece]
+    role: str | None
+    plural: bool
 
 
-def court(head: Sequence[Piece]) -> Fact | None:
-    """The court in the heading: a line that is one, with district, circuit or county from the next.
+def parties(head: Sequence[Piece], *, is_filed: bool) -> tuple[Party, ...]:
+    """Who is for and against.
 
-    A heading in capitals goes before a clerk's stamp, one that names its district or county before one that does not.
+    From a caption around a lone ``v.``; from a form's lines that name a role; from a debtor's caption; or from a line
+    ``X v. Y``.
+
+    Args:
+        head: the first pages' pieces.
+        is_filed: whether a court or a case number was found: only then does a bare line ``X v. Y`` name the parties.
     """
-    found = [fact for at in range(len(head)) if (fact := _court_at(head, at))]
-    best = max(found, key=lambda one: (one[0].isupper(), len(one) > 1), default=None) if found else None
-    if best is None:
-        return None
-    name = title_case(best[0])
-    for line in best[1:]:
-        name += (" " if re.match(r"for |in and", line, re.IGNORECASE) else ", ") + title_case(line)
-    name = re.sub(r"^In the ", "", name).replace(" For the ", " for the ")
-    original = " ".join(best)
-    piece = next(piece for piece in head if piece.text.strip(_EDGES) == best[0])
-    return Fact(value=name, original=original, status="supported", evidence=(piece.evidence(best[0]),))
+    lone = [piece for piece in head[:150] if _VERSUS.fullmatch(piece.text)]
+    for piece in lone[:3]:
+        if found := _around(piece, head):
+            return found
+    return _labelled(head) or _debtor(head) or _in_one_line(head, is_filed=is_filed)
 
 
-def _court_at(head: Sequence[Piece], at: int) -> list[str] | None:
-    """The lines of a court's name that begin with this piece."""
-    text = head[at].text.strip(_EDGES)
-    if not _COURT.match(text) or text.endswith((" of", " the")) or text[0].islower():
-        return None
-    if sum(word[:1].islower() for word in text.split()) > 4:
-        return None  # a sentence that begins like a court
-    lines = [text]
-    for more in head[at + 1 : at + 3]:
-        line = more.text.strip(_EDGES)
-        if not (_MORE_COURT.match(line) and len(line) < 60 and more.page == head[at].page):
-            break
-        lines.append(line)
-    return lines
+def role_of(text: str) -> tuple[str, bool] | None:
+    """Role and whether it is a plural, if the line is nothing else."""
+    found = _ROLE_LINE.fullmatch(text.strip())
+    return _role(found["role"]) if found else None
 
 
-def parties(head: Sequence[Piece]) -> tuple[Party, ...]:
-    """Who is for and against, from a caption around a lone ``v.``, or from a line ``X v. Y``."""
-    for at, piece in enumerate(head):
-        if _VERSUS.match(piece.text):
-            column = _column_of(piece, head)
-            where = column.index(piece)
-            first = _side(column[:where][::-1], upwards=True)
-            second = _side(column[where + 1 :], upwards=False)
-            if first and second:
-                return (*first, *second)
-        if at < 60 and (found := _INLINE.match(piece.text.strip())):
-            pair = [_clean(found["first"]), _clean(found["second"])]
-            if all(pair) and not any(_NOT_A_NAME.search(name) for name in pair) and len(piece.text) < 110:
-                return tuple(_party(name, None, piece) for name in pair)
-    return ()
+def _role(text: str) -> tuple[str, bool]:
+    roles = [found[0].lower() for found in re.finditer(_ROLE, text, re.IGNORECASE)]
+    plural = bool(re.search(rf"(?:{_ROLE})(?:s|\(s\))", text, re.IGNORECASE))
+    return "/".join(dict.fromkeys(roles)), plural
 
 
-def _column_of(versus: Piece, head: Sequence[Piece]) -> list[Piece]:
-    """What stands above and below a lone ``v.``, from the top: what begins right of it is the other column."""
-    near = [
+def _around(versus: Piece, head: Sequence[Piece]) -> tuple[Party, ...]:
+    """Both sides of a caption; none unless at least one of them has its role."""
+    column = _column_of(versus, head)
+    if versus not in column:
+        return ()
+    middle = column.index(versus)
+    first = _side(column[:middle][::-1], upwards=True)
+    second = _side(column[middle + 1 :], upwards=False)
+    if first is None or second is None or (first.role is None and second.role is None):
+        return ()
+    one, two = _named(first), _named(second)
+    return (*one, *two) if one and two else ()
+
+
+def _column_of(anchor: Piece, head: Sequence[Piece]) -> list[Piece]:
+    """What stands above and below a lone ``v.`` (or an ``In re``), from the top, without the other column.
+
+    Without another column there is one, and it may be centered. A role may stand to the right of its name.
+    """
+    reach = 3 * MAX_LINES * anchor.height
+    near = [one for one in head if one.page == anchor.page and abs(one.box.top - anchor.box.top) < reach]
+    near.sort(key=lambda one: (one.box.top + one.box.bottom, one.box.left))
+    edge = _other_column(anchor, near)
+    return [piece for piece in near if edge is None or piece.box.left < edge or role_of(piece.text)]
+
+
+def _other_column(anchor: Piece, near: Sequence[Piece]) -> int | None:
+    """Where the other column begins: two lines right of the anchor that begin alike, or one beside one of this."""
+    right = [
         piece
-        for piece in head
-        if piece.page == versus.page
-        and piece.box.left < versus.box.right + 2 * versus.height
-        and abs(piece.box.top - versus.box.top) < 24 * versus.height
+        for piece in near
+        if piece.box.left > anchor.box.right + 2 * anchor.height
+        and abs(piece.box.top - anchor.box.top) < MAX_LINES * anchor.height
+        and not role_of(piece.text)
     ]
-    return sorted(near, key=lambda piece: piece.box.top)
+    for piece in sorted(right, key=lambda one: one.box.left):
+        alike = sum(abs(other.box.left - piece.box.left) < anchor.height for other in right) > 1
+        if alike or any(other.box.left < anchor.box.right and other.is_beside(piece) for other in near):
+            return piece.box.left - anchor.height
+    return None
 
 
-def _side(column: Sequence[Piece], *, upwards: bool) -> tuple[Party, ...]:
-    """One side of the ``v.``: name lines, and the role below them."""
+def _side(column: Sequence[Piece], *, upwards: bool) -> _Side | None:
+    """The name lines of one side, and the role below them."""
     lines: list[Piece] = []
-    role = None
-    for piece in column[:8]:
-        if lines and abs(piece.box.top - lines[-1].box.top) > 5 * piece.height:
+    role: tuple[str, bool] | None = None
+    for piece in column[: MAX_LINES + 4]:
+        last = lines[-1] if lines else None
+        if last is not None and abs(piece.box.top - last.box.top) > 5 * max(piece.height, last.height):
             break
-        found = _ROLE.search(piece.text)
-        if found and len(piece.text) < 60 and not _NOT_A_NAME.search(piece.text):
-            if role is not None or (upwards and lines):
-                break
-            role = "/".join(dict.fromkeys(role_word.lower() for role_word in _ROLE.findall(piece.text)))
-            before = piece.text[: found.start()].strip(" ,")
-            if before:
-                lines.append(piece)
+        own = role_of(piece.text)
+        if own:
+            if upwards and lines:
+                break  # the role of a party above the first one's names
+            role = role or own
             if not upwards:
                 break
             continue
-        if _COURT.match(piece.text.strip(" .,|)")) or _MORE_COURT.match(piece.text.strip(" .,|)")):
-            if upwards:
-                break
-            continue
-        if _NOT_A_NAME.search(piece.text):
+        # "STATE OF MISSOURI" is a party next to the "v.", and above the names it is the court's
+        if is_court(piece.text, whole=not (upwards and lines)) or _STOPS.search(piece.text):
+            break
+        if _VERSUS.fullmatch(piece.text) or kind_of(piece.text):
+            break
+        ends = _ENDS_IN_ROLE.fullmatch(piece.text)
+        if ends:
             if upwards and lines:
+                break
+            role = role or _role(ends["role"])
+            lines.append(Piece(ends["name"], piece.box, piece.page))
+            if not upwards:
                 break
             continue
         lines.append(piece)
-    if role is None or not lines:
-        return ()
-    text = " ".join(piece.text for piece in (lines[::-1] if upwards else lines))
-    found = _ROLE.search(text)
-    text = text[: found.start()] if found else text
-    names = [_clean(name) for name in re.split(r";\s*(?:and\s+)?|,?\s+and\s+(?=[A-Z])", text)]
-    anchor = lines[-1] if upwards else lines[0]
-    return tuple(_party(name, role, anchor) for name in names if len(name) > 2 and not _NOT_A_NAME.search(name))
+    if not lines or len(lines) > MAX_LINES or (role is None and len(lines) > 3):
+        return None
+    return _Side(lines[::-1] if upwards else lines, *(role or (None, False)))
 
 
-def _clean(name: str) -> str:
-    name = re.sub(r"[|)(\]\[§]+", " ", name)
-    name = _DESCRIPTION.sub("", " ".join(name.split()))
-    name = re.sub(r"^(?:and|DOES)\b.*?$", lambda m: "" if m[0].startswith("DOES") else m[0].removeprefix("and "), name)
-    return title_case(name.strip(" ,;:"))
+def _named(side: _Side) -> tuple[Party, ...]:
+    text = " ".join(piece.text for piece in side.lines)
+    found = names.several_names(text, plural=side.plural)
+    evidence = tuple(piece.evidence() for piece in side.lines)
+    return tuple(Party(name=name, role=side.role, status="supported", evidence=evidence) for name in found)
 
 
-def _party(name: str, role: str | None, piece: Piece) -> Party:
-    return Party(name=name, role=role, status="supported", evidence=(piece.evidence(piece.text),))
+def _labelled(head: Sequence[Piece]) -> tuple[Party, ...]:
+    """The parties of a form: ``PETITIONER: name``, both sides of it."""
+    found: dict[str, Party] = {}
+    for piece in head:
+        match = _LABELLED.fullmatch(piece.text.strip())
+        if not match:
+            continue
+        name = names.one_name(_ENDS_IN_ROLE.sub(r"\g<name>", match["name"]))
+        if names.is_name(name):
+            role = _role(match["role"])[0]
+            found.setdefault(role, Party(name=name, role=role, status="supported", evidence=(piece.evidence(),)))
+    return tuple(found.values()) if len(found) > 1 else ()
+
+
+def _debtor(head: Sequence[Piece]) -> tuple[Party, ...]:
+    """``In re X, Debtor.``"""
+    for piece in head[:60]:
+        match = re.match(r"In re:?\s*(?P<name>.*)", piece.text, re.IGNORECASE)
+        if not match:
+            continue
+        whole = _column_of(piece, head)
+        column = whole[whole.index(piece) + 1 :][:16] if piece in whole else []
+        lines = [Piece(match["name"], piece.box, piece.page)] if match["name"].strip(" ,") else []
+        for one in column:
+            ends = _ENDS_IN_ROLE.fullmatch(one.text)
+            role = _role(ends["role"]) if ends else role_of(one.text)
+            if ends:
+                lines.append(Piece(ends["name"], one.box, one.page))
+            if role:
+                return _named(_Side(lines, *role)) if role[0] == "debtor" and lines else ()
+            if _STOPS.search(one.text) or is_court(one.text) or len(lines) > 6:
+                break
+            lines.append(one)
+    return ()
+
+
+def _in_one_line(head: Sequence[Piece], *, is_filed: bool) -> tuple[Party, ...]:
+    """``X v. Y``: a subject line, a running head, or a title over two lines; never a citation."""
+    for at, piece in enumerate(head[:80]):
+        text = piece.text.strip()
+        lines: tuple[Piece, ...] = (piece,)
+        follows = next((one for one in head[at + 1 : at + 3] if one.page == piece.page and piece.is_over(one)), None)
+        if re.search(r"\sv\.$", text) and names.is_capitals(text) and follows and names.is_capitals(follows.text):
+            text, lines = f"{text} {follows.text}", (piece, follows)
+        found = _INLINE.fullmatch(text)
+        if not found or re.match(r"(?:see|in|cf|but|and|accord|citing|under|also)\b", text, re.IGNORECASE):
+            continue
+        label = found["label"] or ""
+        if label.lower().startswith("short") and follows and ":" not in follows.text:
+            continue  # cut off at the line's end
+        before = head[at - 1].text.strip() if at else ""
+        is_labelled = bool(label) or bool(re.fullmatch(r"(?:Re|RE|Subject)\s*:", before))
+        if not is_labelled and (not is_filed or (follows and re.match(r"[(\d]", follows.text))):
+            continue
+        pair = [names.one_name(re.sub(r",?\s*\bet\.?\s+al\b.*$", "", found["first"], flags=re.IGNORECASE))]
+        pair.append(names.one_name(_REST.sub("", found["second"])))
+        if all(names.is_name(name) and len(name.split()) < 9 for name in pair):
+            evidence = tuple(line.evidence() for line in lines)
+            return tuple(Party(name=name, role=None, status="supported", evidence=evidence) for name in pair)
+    return ()

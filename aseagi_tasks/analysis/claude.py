@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aseagi_tasks.analysis import prices
 from aseagi_tasks.analysis.dates import dates
-from aseagi_tasks.analysis.evidence import locate
+from aseagi_tasks.analysis.evidence import Finder, fold, skeleton
 from aseagi_tasks.analysis.rules import RulesAnalyst
 from aseagi_tasks.analysis.schema import Analysis, DocumentType, Evidence, Fact, Party, Support
 from aseagi_tasks.documents import Reading
@@ -136,8 +136,9 @@ class ClaudeAnalyst:
     def _ask(self, text: str, max_tokens: int) -> Any:
         import anthropic
 
+        # not messages.parse: it raises on an answer that is no such JSON, and what that call cost would be lost
         try:
-            return self._client.messages.create(
+            message = self._client.messages.create(
                 model=self.model,
                 max_tokens=max_tokens,
                 system=_INSTRUCTIONS,
@@ -146,6 +147,8 @@ class ClaudeAnalyst:
             )
         except (anthropic.AuthenticationError, anthropic.PermissionDeniedError) as exc:
             raise ConfigError("ASEAGI_ANTHROPIC_API_KEY", "was not accepted by Anthropic.", "Check the key.") from exc
+        except anthropic.PaymentRequiredError as exc:
+            raise ConfigError("ASEAGI_ANTHROPIC_API_KEY", _words(exc) + ".", "Check the account's billing.") from exc
         except anthropic.NotFoundError as exc:
             raise ConfigError("ASEAGI_CLAUDE_MODEL", f"{self.model!r} is not known there.", "Name another.") from exc
         except anthropic.RateLimitError as exc:
@@ -158,12 +161,20 @@ class ClaudeAnalyst:
         ) as exc:
             raise AnalystUnavailable(self.model, _words(exc)) from exc
         except anthropic.APIStatusError as exc:
+            if "credit balance" in _words(exc):  # comes as a 400, and is no document's fault
+                raise ConfigError("ASEAGI_ANTHROPIC_API_KEY", _words(exc), "Check the account's billing.") from exc
             raise Refused(self.model, _words(exc)) from exc
+        except ValueError as exc:  # a body that is no JSON: something between us and the service answered
+            raise AnalystUnavailable(self.model, "its answer was no message.") from exc
+        if not isinstance(message, anthropic.types.Message) or not message.usage or message.content is None:
+            raise AnalystUnavailable(self.model, "its answer was no message.")
+        return message
 
     def _as_analysis(
         self, answer: _Answer, reading: Reading, left_out: int, usage: dict[str, int], cost_usd: float
     ) -> Analysis:
         rules = RulesAnalyst().analyze(reading, "").facts()
+        finder = Finder(reading)
 
         def fact(field: str, said: _Value | _Kind | None) -> Fact | None:
             if said is None or not said.value.strip():
@@ -173,14 +184,14 @@ class ClaudeAnalyst:
                 value = next((found.iso for found in dates(value)), "")
                 if not value:
                     return None
-            status, evidence = _support(said.quote, said.page, reading)
-            if status == "supported" and rules.get(field) == value:
+            status, evidence = _support(said.quote, said.page, finder)
+            if status == "supported" and _agree(rules.get(field), value):
                 status = "verified"
             return Fact(value=value, original=said.quote or None, status=status, evidence=evidence)
 
         parties = []
         for party in answer.parties:
-            status, evidence = _support(party.quote, party.page, reading)
+            status, evidence = _support(party.quote, party.page, finder)
             role = party.role.lower() if party.role else None
             parties.append(Party(name=party.name, role=role, status=status, evidence=evidence))
         score = answer.relevancy
@@ -224,9 +235,14 @@ def document_text(reading: Reading) -> tuple[str, int]:
     return f"{text[:head]}\n[… left out …]\n{text[-tail:]}", len(text) - head - tail
 
 
-def _support(quote: str, page: int, reading: Reading) -> tuple[Support, tuple[Evidence, ...]]:
-    found = locate(quote, reading, page)
+def _support(quote: str, page: int, finder: Finder) -> tuple[Support, tuple[Evidence, ...]]:
+    found = finder.locate(quote, page)
     return ("supported", (found,)) if found else ("unverified", ())
+
+
+def _agree(one: object, other: str) -> bool:
+    """Whether two readers found the same, but for capitals, spaces and signs."""
+    return isinstance(one, str) and skeleton(fold(one)) == skeleton(fold(other))
 
 
 def _retry_after(exc: Any) -> float:

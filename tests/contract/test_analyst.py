@@ -139,22 +139,32 @@ def test_long_document_is_cut_in_the_middle_and_says_so(claude: ClaudeAnalyst) -
     ("status", "error", "words"),
     [
         (401, ConfigError, "ASEAGI_ANTHROPIC_API_KEY"),
+        (402, ConfigError, "billing"),
         (403, ConfigError, "ASEAGI_ANTHROPIC_API_KEY"),
         (404, ConfigError, "ASEAGI_CLAUDE_MODEL"),
         (429, RateLimited, "retry after 7 s"),
         (500, AnalystUnavailable, "as scripted"),
         (529, AnalystUnavailable, "as scripted"),
         (0, AnalystUnavailable, "claude-haiku-5-5"),
+        (b"{broken", AnalystUnavailable, "no message"),
+        (b"<html>a proxy's page</html>", AnalystUnavailable, "no message"),
+        (b"{}", AnalystUnavailable, "no message"),
         (400, Refused, "as scripted"),
         (413, Refused, "as scripted"),
     ],
 )
 def test_service_errors_become_ours(
-    claude: ClaudeAnalyst, server: AnthropicServer, status: int, error: type[Exception], words: str
+    claude: ClaudeAnalyst, server: AnthropicServer, status: int | bytes, error: type[Exception], words: str
 ) -> None:
     server.faults, server.retry_after = [status], "7"
     with pytest.raises(error, match=words):
         claude.analyze(reading(ORDER), "order.pdf")
+
+
+def test_service_that_says_nothing_is_given_up(server: AnthropicServer) -> None:
+    server.faults = [None]
+    with pytest.raises(AnalystUnavailable):
+        ClaudeAnalyst(KEY, "claude-haiku-5-5", server.url, timeout_s=0.2, max_retries=0).analyze(reading(ORDER), "a")
 
 
 def test_wrong_key_is_a_config_error(server: AnthropicServer) -> None:

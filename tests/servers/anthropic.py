@@ -19,6 +19,7 @@ Answer = dict[str, Any] | str
 ERRORS = {
     400: "invalid_request_error",
     401: "authentication_error",
+    402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
     413: "request_too_large",
@@ -33,14 +34,16 @@ class AnthropicServer:
 
     Attributes:
         answer: what the model says to a request body: a JSON object, or text as it is.
-        faults: statuses to answer with first, one for each request; 0 closes the connection.
+        faults: what to do first, one for each request: answer with a status or with a body as it is; 0 closes the
+            connection, None says nothing until the server stops.
         stop_reasons: of the next answers; ``end_turn`` when used up.
         requests: bodies as they came, also of those that were answered with a fault.
     """
 
     def __init__(self, answer: Callable[[dict[str, Any]], Answer]) -> None:
         self.answer = answer
-        self.faults: list[int] = []
+        self.faults: list[int | bytes | None] = []
+        self._stopping = threading.Event()
         self.stop_reasons: list[str] = []
         self.retry_after: str | None = None
         self.requests: list[dict[str, Any]] = []
@@ -65,6 +68,7 @@ class AnthropicServer:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self._stopping.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -84,7 +88,11 @@ class AnthropicServer:
             return _send(request, 400, _error(400, f"{missing[0]}: Field required"))
         if self.faults:
             status = self.faults.pop(0)
-            if status == 0:
+            if status is None:
+                self._stopping.wait(60)
+            if isinstance(status, bytes):
+                return _send_bytes(request, 200, status)
+            if not status:
                 request.close_connection = True
                 return None
             headers = {"retry-after": self.retry_after} if self.retry_after else {}
@@ -117,7 +125,12 @@ def _error(status: int, message: str) -> dict[str, Any]:
 def _send(
     request: BaseHTTPRequestHandler, status: int, body: dict[str, Any], headers: dict[str, str] | None = None
 ) -> None:
-    data = json.dumps(body).encode()
+    _send_bytes(request, status, json.dumps(body).encode(), headers)
+
+
+def _send_bytes(
+    request: BaseHTTPRequestHandler, status: int, data: bytes, headers: dict[str, str] | None = None
+) -> None:
     request.send_response(status)
     for name, value in {"content-type": "application/json", "request-id": "req_test", **(headers or {})}.items():
         request.send_header(name, value)

@@ -47,7 +47,7 @@ def facts(*pages: str) -> dict[str, object]:
         ("Case No. 23C V998417", "23CV998417"),  # a space that recognition put in
         ("Docket #: 17-3510", "17-3510"),
         ("Index No. 123456/2021", "123456/2021"),
-        ("No. ED108783", "ED108783"),
+        ("In the Missouri Court of Appeals\nNo. ED108783", "ED108783"),  # a bare number counts only in a court
         ("Case: 20-1507 Document: 00117684624 Page: 1", "20-1507"),
         ("CASE NUMBER|DATE OF REPORT\n22-118407|11/17/2022", "22-118407"),
         ("Civil Action No. 1:19-cv-00042-XYZ", "1:19-cv-00042-XYZ"),
@@ -218,6 +218,12 @@ def test_hostile_text_takes_linear_time() -> None:
         "March ",
         "(" * 20,
         "9" * 30,
+        "Superior ",
+        "In re ",
+        "Case: 20-1507, ",
+        "15th day of ",
+        "NOTICE OF ",
+        "; and ",
     ]
     rows = []
     size = 0
@@ -232,4 +238,4 @@ def test_hostile_text_takes_linear_time() -> None:
     page = Page(number=1, width_px=2550, height_px=3300, dpi=300, source="tesseract", lines=lines)
     began = time.process_time()
     RulesAnalyst().analyze(Reading(engine="t", pages=(page,)), "a.pdf")
-    assert time.process_time() - began < 20  # two seconds here; a pattern that backtracks takes hours
+    assert time.process_time() - began < 20  # one second here; a pattern that backtracks takes hours
