@@ -1,12 +1,12 @@
-"""The records: what documents and jobs there are and what happened to them. One protocol; SQLite in ``sqlite.py``.
+"""The records: what documents and jobs there are and what happened to them. One protocol, two implementations.
 
-Writes that race (register, move, complete) are one conditional statement in the database, never read-then-write:
-the second implementation (Postgres) makes each of them one SQL function.
+Writes that race (register, move, complete, lease, reserve) are one transaction in the database, never read-then-write
+from here: in SQLite a conditional statement under the write lock, in Postgres an SQL function.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -71,11 +71,15 @@ class Event(Frozen):
 
 
 class Hit(Frozen):
-    """One search result; ``snippet`` marks hits with ``[`` and ``]``; ``rank`` is lower for better."""
+    """One search result; ``snippet`` marks hits with ``[`` and ``]``; ``rank`` is lower for better.
+
+    ``exact`` is False where nothing has the words and this has a title, party or case number that looks like them.
+    """
 
     document: Document
     snippet: str
     rank: float
+    exact: bool = True
 
 
 class Records(Protocol):
@@ -127,6 +131,26 @@ class Records(Protocol):
     def charge(self, job_id: str | None, kind: str, usd: float, *, once: str, detail: Mapping[str, Any]) -> bool:
         """Append to the cost ledger; the same ``once`` key is written once. False if it was there."""
 
+    def reserve(self, job_id: str | None, kind: str, usd: float, *, once: str, daily_budget_usd: float) -> bool:
+        """Set money aside before it is spent.
+
+        Returns:
+            False if the UTC day's ledger and reservations leave less than ``usd`` of the budget. The same ``once``
+            again is True while it is reserved and after it was settled.
+        """
+
+    def settle(self, usd: float, *, once: str, detail: Mapping[str, Any]) -> bool:
+        """Put what it cost into the ledger and free what was reserved; 0 frees it only. False if there is none."""
+
+    def start_lease(self, job_id: str, holder: str, seconds: float) -> bool:
+        """Take an open job's lease for so long; False while another holds it."""
+
+    def renew_lease(self, job_id: str, holder: str, seconds: float) -> bool:
+        """Keep a lease; False if it was taken back, another's, or the job has ended."""
+
+    def expire_leases(self, limit: int = 100) -> list[Job]:
+        """Take back leases that are over; each job is given to one caller."""
+
     def job(self, job_id: str) -> Job:
         """One job; an unambiguous beginning of its id will do. Raises NotFound."""
 
@@ -151,4 +175,22 @@ class Records(Protocol):
         """Jobs by status, every status present."""
 
     def search(self, query: str, *, limit: int = 20, offset: int = 0) -> list[Hit]:
-        """Documents whose text or facts contain the words, best first. Any input is safe; no words: no hits."""
+        """Documents whose text or facts contain every word and phrase, best first; if none does, names that look alike.
+
+        Any input is safe; no words: no hits.
+        """
+
+    def page(self, table: str, columns: Sequence[str], key: str, after: Any, limit: int) -> list[dict[str, Any]]:
+        """Rows of a table behind ``after`` in the order of ``key``, as JSON values, for ``transfer.py``."""
+
+    def rows_of(self, table: str, key: str, values: Sequence[Any], columns: Sequence[str]) -> list[dict[str, Any]]:
+        """The rows with these values of ``key``."""
+
+    def add_rows(self, table: str, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows; one whose ``key`` is there stays as it is."""
+
+    def add_text(self, document_id: str, text: str) -> None:
+        """Make a document's text findable, in place of what was there."""
+
+    def texts(self, document_ids: Sequence[str]) -> dict[str, str]:
+        """The texts of these documents; one without text is missing."""

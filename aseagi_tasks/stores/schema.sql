@@ -1,4 +1,5 @@
--- The records in SQLite. Version 1 (PRAGMA user_version). Times are ISO 8601, UTC, to the microsecond.
+-- The records in SQLite. Version 2 (PRAGMA user_version). Its tables and columns are those of
+-- droplet/supabase/migrations, where they are explained. Times are ISO 8601, UTC, to the microsecond.
 
 CREATE TABLE documents (
     document_id TEXT PRIMARY KEY CHECK (length(document_id) = 16),
@@ -35,10 +36,13 @@ CREATE TABLE processing_jobs (
     updated_at TEXT NOT NULL,
     finished_at TEXT,
     error_class TEXT,
-    error_message TEXT
+    error_message TEXT,
+    lease_holder TEXT,
+    lease_until TEXT
 ) STRICT;
 CREATE INDEX jobs_by_age ON processing_jobs (created_at);
 CREATE INDEX jobs_by_status ON processing_jobs (status, created_at);
+CREATE INDEX jobs_by_lease ON processing_jobs (lease_until) WHERE lease_until IS NOT NULL;
 CREATE INDEX jobs_by_document ON processing_jobs (document_id, created_at);
 
 -- A status moves only forwards, whoever writes.
@@ -51,6 +55,7 @@ END;
 
 CREATE TABLE processing_events (
     event_id INTEGER PRIMARY KEY,
+    once TEXT NOT NULL UNIQUE,
     job_id TEXT NOT NULL REFERENCES processing_jobs,
     at TEXT NOT NULL,
     stage TEXT,
@@ -82,9 +87,20 @@ BEGIN
     SELECT RAISE(ABORT, 'the ledger is appended to, never changed');
 END;
 
+CREATE TABLE cost_reservations (
+    once TEXT PRIMARY KEY,
+    at TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('gpu', 'claude', 'storage')),
+    usd REAL NOT NULL CHECK (usd >= 0),
+    job_id TEXT REFERENCES processing_jobs
+) STRICT;
+CREATE INDEX cost_reservations_by_time ON cost_reservations (at);
+
 CREATE VIRTUAL TABLE search USING fts5 (
     document_id UNINDEXED, title, case_number, parties, name, text,
     tokenize = "unicode61 remove_diacritics 2"
 );
+-- case numbers, titles and parties, to be found with typing errors; under the rowid of the document, as above
+CREATE VIRTUAL TABLE alike USING fts5 (names, tokenize = "trigram");
 
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;

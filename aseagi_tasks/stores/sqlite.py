@@ -3,45 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 from aseagi_tasks.documents import Priority, Source, Stage, Status
-from aseagi_tasks.errors import Cancelled, ConfigError, NotFound, RecordsUnavailable
-from aseagi_tasks.stores.query import match_expression, statements
+from aseagi_tasks.errors import Cancelled, NotFound
+from aseagi_tasks.stores.query import (
+    LIKE_ENOUGH,
+    likeness,
+    likeness_expression,
+    match_expression,
+    storable,
+    without_accents,
+)
 from aseagi_tasks.stores.records import Document, Event, Hit, Job
+from aseagi_tasks.stores.sqlite_file import SqliteFile
 
-VERSION = 1
-BUSY_TIMEOUT_S = 30
 _JOB = "job.*, coalesce((SELECT sum(usd) FROM costs WHERE costs.job_id = job.job_id), 0.0) AS cost_usd"
 _OPEN = "status IN ('queued', 'processing')"
 
 
-class SqliteRecords:
-    """Implements ``records.Records``. Each thread of each process has a connection of its own.
-
-    Args:
-        path: made, with its folder and tables, if it is not there.
-    Raises:
-        ConfigError: it cannot be made or is no such database.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._local = threading.local()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._create()
-        except (OSError, sqlite3.DatabaseError) as exc:
-            raise ConfigError(
-                "ASEAGI_HOME", f"{path} cannot be used: {exc}.", "Choose another, or move it away."
-            ) from exc
+class SqliteRecords(SqliteFile):
+    """Implements ``records.Records``; see ``SqliteFile`` for the file."""
 
     # -- jobs
 
@@ -180,17 +166,74 @@ class SqliteRecords:
         rows = self._read("counting jobs", "SELECT status, count(*) AS n FROM processing_jobs GROUP BY status", ())
         return {**dict.fromkeys(get_args(Status), 0), **{row["status"]: row["n"] for row in rows}}
 
+    # -- leases
+
+    def start_lease(self, job_id: str, holder: str, seconds: float) -> bool:
+        """Take an open job's lease for so long; False while another holds it."""
+        with self._write("starting a lease") as db:
+            changed = db.execute(
+                f"UPDATE processing_jobs SET lease_holder = ?, lease_until = ? WHERE job_id = ? AND {_OPEN}"
+                " AND (lease_until IS NULL OR lease_until < ? OR lease_holder = ?)",
+                (holder, _in(seconds), job_id, _now(), holder),
+            )
+            return changed.rowcount == 1
+
+    def renew_lease(self, job_id: str, holder: str, seconds: float) -> bool:
+        """Keep a lease; False if it was taken back, another's, or the job has ended."""
+        with self._write("renewing a lease") as db:
+            changed = db.execute(
+                f"UPDATE processing_jobs SET lease_until = ? WHERE job_id = ? AND lease_holder = ? AND {_OPEN}",
+                (_in(seconds), job_id, holder),
+            )
+            return changed.rowcount == 1
+
+    def expire_leases(self, limit: int = 100) -> list[Job]:
+        """Take back leases that are over; each job is given to one caller."""
+        with self._write("expiring leases") as db:
+            over = db.execute(
+                "UPDATE processing_jobs SET lease_holder = NULL, lease_until = NULL WHERE job_id IN (SELECT job_id"
+                " FROM processing_jobs WHERE lease_until < ? ORDER BY lease_until LIMIT ?) RETURNING job_id",
+                (_now(), limit),
+            ).fetchall()
+            return [self._job(db, row["job_id"]) for row in over]
+
     # -- costs
+
+    def reserve(self, job_id: str | None, kind: str, usd: float, *, once: str, daily_budget_usd: float) -> bool:
+        """Set money aside before it is spent; False if the UTC day's budget has too little left."""
+        today = _iso(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
+        with self._write("reserving") as db:
+            there = db.execute(
+                "SELECT 1 FROM cost_reservations WHERE once = ? AND at >= ?"
+                " UNION ALL SELECT 1 FROM costs WHERE once = ?",
+                (once, today, once),
+            ).fetchone()
+            if there:
+                return True
+            added = db.execute(
+                "INSERT INTO cost_reservations (once, at, kind, usd, job_id) SELECT :once, :now, :kind, :usd, :job_id"
+                " WHERE (SELECT coalesce(sum(usd), 0) FROM costs WHERE at >= :today)"
+                " + (SELECT coalesce(sum(usd), 0) FROM cost_reservations WHERE at >= :today) + :usd <= :budget"
+                " ON CONFLICT (once) DO UPDATE SET at = excluded.at, usd = excluded.usd",
+                {
+                    **{"once": once, "now": _now(), "kind": kind, "usd": usd, "job_id": job_id},
+                    **{"today": today, "budget": daily_budget_usd + 1e-9},  # sums of floats
+                },
+            )
+            return added.rowcount == 1
+
+    def settle(self, usd: float, *, once: str, detail: Mapping[str, Any]) -> bool:
+        """Put what it cost into the ledger and free what was reserved; 0 frees it only. False if there is none."""
+        with self._write("settling") as db:
+            reserved = db.execute("DELETE FROM cost_reservations WHERE once = ? RETURNING *", (once,)).fetchone()
+            if reserved is None:
+                return False
+            return usd == 0 or _charge(db, reserved["job_id"], reserved["kind"], usd, once, detail)
 
     def charge(self, job_id: str | None, kind: str, usd: float, *, once: str, detail: Mapping[str, Any]) -> bool:
         """Append to the cost ledger; the same ``once`` key is written once. False if it was there."""
         with self._write("charging") as db:
-            added = db.execute(
-                "INSERT INTO costs (once, at, kind, usd, job_id, detail) VALUES (?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (once) DO NOTHING",
-                (once, _now(), kind, usd, job_id, json.dumps(dict(detail))),
-            )
-            return added.rowcount == 1
+            return _charge(db, job_id, kind, usd, once, detail)
 
     def costs(self, since: datetime) -> dict[str, float]:
         """USD by kind since then."""
@@ -215,7 +258,7 @@ class SqliteRecords:
         return [_document(row) for row in rows]
 
     def search(self, query: str, *, limit: int = 20, offset: int = 0) -> list[Hit]:
-        """Documents whose text or facts contain the words, best first. Any input is safe; no words: no hits."""
+        """Documents whose text or facts contain the words, best first; if none does, names that look alike."""
         expression = match_expression(query)
         if not expression:
             return []
@@ -227,9 +270,47 @@ class SqliteRecords:
             " FROM search JOIN documents USING (document_id) WHERE search MATCH ? ORDER BY rank LIMIT ? OFFSET ?",
             (expression, limit, offset),
         )
+        if not rows and not offset:
+            return self._alike(query, limit)
         return [Hit(document=_document(row), snippet=row["snippet"], rank=row["rank"]) for row in rows]
 
+    # -- texts as a whole: see ``transfer.py``
+
+    def add_text(self, document_id: str, text: str) -> None:
+        """Make a document's text findable, in place of what was there."""
+        document = self.document(document_id)
+        with self._write("writing a text") as db:
+            _index(db, document, text)
+
+    def texts(self, document_ids: Sequence[str]) -> dict[str, str]:
+        """The texts of these documents; one without text is missing."""
+        rows = self._read(
+            "reading texts",
+            "SELECT documents.document_id, search.text FROM documents JOIN search ON search.rowid = documents.rowid"
+            " WHERE documents.document_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(document_ids)),),
+        )
+        return {row["document_id"]: row["text"] for row in rows}
+
     # -- inside
+
+    def _alike(self, query: str, limit: int) -> list[Hit]:
+        """Documents with a case number, title or party like the query: most common trigrams, then looked at closely."""
+        expression = likeness_expression(query)
+        if not expression or len(query) > 100:
+            return []
+        rows = self._read(
+            "searching names",
+            "SELECT documents.*, alike.names FROM alike JOIN documents ON documents.rowid = alike.rowid"
+            " WHERE alike MATCH ? ORDER BY alike.rank LIMIT 200",
+            (expression,),
+        )
+        alike = sorted(((likeness(query, row["names"]), row) for row in rows), key=lambda pair: -pair[0])
+        return [
+            Hit(document=_document(row), snippet=_names(_document(row)), rank=1 - found, exact=False)
+            for found, row in alike[:limit]
+            if found >= LIKE_ENOUGH
+        ]
 
     def _end(
         self,
@@ -243,7 +324,8 @@ class SqliteRecords:
     ) -> bool:
         changed = db.execute(
             "UPDATE processing_jobs SET status = ?, stage = coalesce(?, stage), updated_at = ?, finished_at = ?,"
-            f" error_class = ?, error_message = ? WHERE job_id = ? AND {_OPEN}",
+            " error_class = ?, error_message = ?, lease_holder = NULL, lease_until = NULL"
+            f" WHERE job_id = ? AND {_OPEN}",
             (status, stage, now := _now(), now, error_class, message, job_id),
         )
         if changed.rowcount == 0:
@@ -272,56 +354,6 @@ class SqliteRecords:
         if len(rows) > 1 and rows[0][column] != ident:
             raise NotFound(ident, f"the {what}: several begin so, give more of it")
         return rows[0]
-
-    def _read(self, doing: str, sql: str, values: Any) -> list[sqlite3.Row]:
-        try:
-            return self._connection().execute(sql, values).fetchall()
-        except sqlite3.Error as exc:
-            raise RecordsUnavailable(doing, str(exc)) from exc
-
-    @contextmanager
-    def _write(self, doing: str) -> Iterator[sqlite3.Connection]:
-        """A transaction that has the write lock from its beginning: it cannot fail half-way for another's sake."""
-        try:
-            db = self._connection()
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
-        except sqlite3.Error as exc:
-            raise RecordsUnavailable(doing, str(exc)) from exc
-
-    def _connection(self) -> sqlite3.Connection:
-        """This thread's in this process: a connection that was carried over a fork would corrupt the file."""
-        if getattr(self._local, "pid", None) != os.getpid():
-            db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-            db.row_factory = sqlite3.Row
-            db.execute("PRAGMA foreign_keys = ON")
-            db.execute("PRAGMA synchronous = NORMAL")  # with the log: safe against crashes, no sync per write
-            self._local.connection, self._local.pid = db, os.getpid()
-        connection: sqlite3.Connection = self._local.connection
-        return connection
-
-    def _create(self) -> None:
-        """Tables, once, however many processes start at the same moment."""
-        db = self._connection()
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("BEGIN IMMEDIATE")
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        try:
-            if version == 0:
-                # executescript would commit first: statements one by one keep it one transaction
-                for statement in statements((Path(__file__).parent / "schema.sql").read_text()):
-                    db.execute(statement)
-            elif version != VERSION:
-                raise sqlite3.DatabaseError(f"it is of version {version}, this program of version {VERSION}")
-            db.execute("COMMIT")
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
 
 
 def _save_facts(db: sqlite3.Connection, document: Document) -> None:
@@ -356,9 +388,26 @@ def _index(db: sqlite3.Connection, document: Document, text: str) -> None:
             document.case_number or "",
             "; ".join(document.parties),
             document.name,
-            text,
+            storable(text),
         ),
     )
+    db.execute("DELETE FROM alike WHERE rowid = ?", (row,))
+    db.execute("INSERT INTO alike (rowid, names) VALUES (?, ?)", (row, without_accents(_names(document))))
+
+
+def _names(document: Document) -> str:
+    return " · ".join(filter(None, (document.case_number, document.title, "; ".join(document.parties))))
+
+
+def _charge(
+    db: sqlite3.Connection, job_id: str | None, kind: str, usd: float, once: str, detail: Mapping[str, Any]
+) -> bool:
+    added = db.execute(
+        "INSERT INTO costs (once, at, kind, usd, job_id, detail) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (once) DO NOTHING",
+        (once, _now(), kind, usd, job_id, json.dumps(dict(detail), ensure_ascii=False)),
+    )
+    return added.rowcount == 1
 
 
 def _event(
@@ -372,8 +421,9 @@ def _event(
     detail: Mapping[str, Any],
 ) -> None:
     db.execute(
-        "INSERT INTO processing_events (job_id, at, stage, kind, seconds, worker, detail) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (job_id, at, stage, kind, seconds, worker, json.dumps(dict(detail), ensure_ascii=False)),
+        "INSERT INTO processing_events (once, job_id, at, stage, kind, seconds, worker, detail)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (uuid.uuid4().hex, job_id, at, stage, kind, seconds, worker, json.dumps(dict(detail), ensure_ascii=False)),
     )
 
 
@@ -384,6 +434,10 @@ def _job(row: sqlite3.Row) -> Job:
 def _document(row: sqlite3.Row) -> Document:
     values = {name: row[name] for name in Document.model_fields}
     return Document(**{**values, "parties": json.loads(row["parties"]), "versions": json.loads(row["versions"])})
+
+
+def _in(seconds: float) -> str:
+    return _iso(datetime.now(UTC) + timedelta(seconds=seconds))
 
 
 def _iso(moment: datetime) -> str:

@@ -16,13 +16,17 @@ from aseagi_tasks.documents import STAGES, Source
 from aseagi_tasks.errors import Cancelled, ConfigError, NotFound, RecordsUnavailable
 from aseagi_tasks.stores.records import Document, Records
 from aseagi_tasks.stores.sqlite import SqliteRecords
+from tests.servers.cloud import Project
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "supabase"])
 def records(request: pytest.FixtureRequest, tmp_path: Path) -> Records:
-    return SqliteRecords(tmp_path / "records.sqlite3")
+    if request.param == "sqlite":
+        return SqliteRecords(tmp_path / "records.sqlite3")
+    project: Project = request.getfixturevalue("project")
+    return project.records()
 
 
 def source(content: str = "a", name: str = "motion.pdf") -> Source:
@@ -214,6 +218,91 @@ def test_new_text_replaces_the_old_in_search(records: Records) -> None:
 def test_large_text_is_indexed(records: Records) -> None:
     finished(records, "a", "filler words of a page " * 250_000 + " needle")
     assert len(records.search("needle")) == 1
+
+
+def test_name_with_a_typing_error_is_found_where_nothing_is_exact(records: Records) -> None:
+    finished(
+        records, "a", "x", title="Motion to Compel", parties=("Avery Pellworth", "José Núñez"), case_number="23CV998417"
+    )
+    finished(records, "b", "x", title="Order", parties=("Wexmoor Logistics",), case_number="3:21-cv-01234-ABC")
+    for wrong, right in {
+        "Pelworth": "23CV998417",
+        "pellwrth": "23CV998417",
+        "23CV998471": "23CV998417",
+        "Nunes": "23CV998417",
+        "Wexmore Logistics": "3:21-cv-01234-ABC",
+        "3:21-cv-01243-ABC": "3:21-cv-01234-ABC",
+    }.items():
+        hits = records.search(wrong)
+        assert [hit.document.case_number for hit in hits] == [right], wrong
+        assert not hits[0].exact
+        assert right in hits[0].snippet
+    assert records.search("Atlantis") == []
+    assert records.search("Pellworth")[0].exact
+
+
+def test_words_on_different_pages_are_found_and_phrases_anywhere(records: Records) -> None:
+    pages = [f"page {number} " + "filler of the page " * 200 for number in range(60)]
+    pages[2] += "the needle was lost"
+    pages[50] += "a haystack and/or a barn, with U.S.C. 42 behind it"
+    finished(records, "a", "\f".join(pages), title="Affidavit")
+    for query in (
+        "needle haystack",
+        "needle affidavit",
+        '"needle was lost" haystack',
+        '"a haystack"',
+        "barn",
+        '"42 behind"',
+    ):
+        (hit,) = records.search(query)
+        assert hit.exact
+    assert records.search('"needle haystack"') == []
+    assert "[haystack]" in records.search("haystack")[0].snippet
+
+
+def test_text_with_anything_in_it_is_kept(records: Records) -> None:
+    odd = "a\0b needle \ud83d\ufb01 \u200b 😀 end"
+    document = finished(records, "a", odd)
+    assert len(records.search("needle")) == 1
+    assert "needle" in records.texts([document.document_id])[document.document_id]
+
+
+def test_lease_has_one_holder_until_it_is_over(records: Records) -> None:
+    job_id, _ = begun(records)
+    assert records.start_lease(job_id, "one", 60)
+    assert records.start_lease(job_id, "one", 60)
+    assert not records.start_lease(job_id, "two", 60)
+    assert records.renew_lease(job_id, "one", 60)
+    assert not records.renew_lease(job_id, "two", 60)
+    assert records.expire_leases() == []
+    assert records.renew_lease(job_id, "one", -1)
+    assert [job.job_id for job in records.expire_leases()] == [job_id]
+    assert records.expire_leases() == []
+    assert not records.renew_lease(job_id, "one", 60)
+    assert records.start_lease(job_id, "two", 60)
+    records.cancel(job_id)
+    assert not records.renew_lease(job_id, "two", 60)
+    assert not records.start_lease(job_id, "three", 60)
+
+
+def test_budget_is_not_passed_by_reservations_and_ledger_together(records: Records) -> None:
+    job_id, _ = begun(records)
+
+    def reserve(once: str, usd: float) -> bool:
+        return records.reserve(job_id, "claude", usd, once=once, daily_budget_usd=1.0)
+
+    assert reserve("a", 0.6)
+    assert reserve("a", 0.6)  # again, not twice
+    assert not reserve("b", 0.5)
+    assert records.settle(0.2, once="a", detail={"model": "m"})
+    assert not records.settle(0.2, once="a", detail={})
+    assert records.job(job_id).cost_usd == pytest.approx(0.2)
+    assert reserve("a", 0.6)  # spent already: it may go on, and nothing is set aside
+    assert reserve("b", 0.5)
+    assert not reserve("c", 0.4)
+    assert records.settle(0, once="b", detail={})  # not used
+    assert reserve("c", 0.4)
+    assert records.costs(datetime.now(UTC) - timedelta(hours=1)) == pytest.approx({"claude": 0.2})
 
 
 def hammer(path: Path, worker: int) -> None:

@@ -1,0 +1,398 @@
+"""The records in Postgres, by Supabase's client: for several machines, with row-level security.
+
+Every write is one SQL function (``droplet/supabase/migrations``), called by RPC; calls that write an event carry a key
+of their own, so that a call whose answer was lost is made again without harm.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, get_args
+
+import httpx
+from postgrest import APIError, ReturnMethod
+from supabase import Client, ClientOptions, create_client
+
+from aseagi_tasks.documents import Priority, Source, Stage, Status
+from aseagi_tasks.errors import Cancelled, ConfigError, NotFound, RecordsUnavailable
+from aseagi_tasks.stores.query import parts_of_query, storable
+from aseagi_tasks.stores.records import Document, Event, Hit, Job
+
+log = logging.getLogger(__name__)
+TIMEOUT = httpx.Timeout(20, connect=5)
+#: Tries of one call, with 0.2, 0.4, 0.8 … s between them, each times 0.5 to 1.5; who called tries again later.
+TRIES = 4
+#: A tsvector keeps 16,383 positions and 256 of one word: a few pages are well below both.
+PART_CHARACTERS = 20_000
+_DOCUMENT = list(Document.model_fields)
+_JOB = list(Job.model_fields)
+_KNOWN_AT_INTAKE = {"sha256", "key", "name", "bytes", "media_type", "created_at"}
+
+
+class SupabaseRecords:
+    """Implements ``records.Records``.
+
+    Args:
+        url: of the project, ``https://….supabase.co``.
+        key: a secret (service) key, or a publishable one together with ``token``.
+        token: a JWT that says for whom to act (see ``tokens.py``); without one, whom the key says.
+    Raises:
+        ConfigError: url or key are no such thing.
+    """
+
+    def __init__(self, url: str, key: str, token: str | None = None) -> None:
+        self._url, self._key, self._token = url, key, token
+        self._lock = threading.Lock()
+        self._opened: tuple[int, Client] | None = None
+        self._client()
+
+    # -- jobs
+
+    def register_job(self, job_id: str, source: str, priority: Priority, requested_by: str | None) -> Job:
+        """Add a job as ``queued``; the same id again returns the row there is."""
+        values = {"p_job_id": job_id, "p_source": source, "p_priority": priority, "p_requested_by": requested_by}
+        return _job(self._call("register_job", values))
+
+    def register_document(self, job_id: str, source: Source, now: datetime) -> Document:
+        """Add the document (the same bytes: the row there is, its first key kept) and tie the job to it."""
+        values = {f"p_{name}": value for name, value in source.model_dump().items()}
+        values |= {"p_job_id": job_id, "p_document_id": source.document_id, "p_created_at": now.isoformat()}
+        return _document(self._call("register_document", values))
+
+    def claim(self, job_id: str, document_id: str, quiet_since: datetime) -> Job:
+        """Say that this job works on the document, unless another does; returns the job that has it."""
+        values = {"p_job_id": job_id, "p_document_id": document_id, "p_quiet_since": quiet_since.isoformat()}
+        return _job(self._call("claim_document", values))
+
+    def begin_stage(self, job_id: str, stage: Stage, worker: str) -> Job:
+        """Move to ``processing`` at ``stage``, counting deliveries since the stage last ended."""
+        values = {"p_once": _once(), "p_job_id": job_id, "p_stage": stage, "p_worker": worker}
+        job = _job(self._call("begin_stage", values))
+        if job.status == "cancelled":
+            raise Cancelled(job.job_id)
+        return job
+
+    def end_stage(self, job_id: str, stage: Stage, seconds: float, worker: str, detail: Mapping[str, Any]) -> None:
+        """Write the ``finished`` event; deliveries are counted anew from here."""
+        values = {"p_once": _once(), "p_job_id": job_id, "p_stage": stage, "p_worker": worker}
+        self._call("end_stage", {**values, "p_seconds": seconds, "p_detail": dict(detail)})
+
+    def add_event(self, job_id: str, stage: Stage | None, kind: str, worker: str, detail: Mapping[str, Any]) -> None:
+        """Write any other event."""
+        values = {"p_once": _once(), "p_job_id": job_id, "p_stage": stage, "p_worker": worker}
+        self._call("add_event", {**values, "p_kind": kind, "p_detail": dict(detail)})
+
+    def complete(self, job_id: str, document: Document | None, text: str | None) -> bool:
+        """Complete the job once; in the same transaction the document's facts and its text for search."""
+        values: dict[str, Any] = {"p_once": _once(), "p_job_id": job_id}
+        if document is not None:
+            values["p_document"] = document.model_dump(mode="json", exclude=_KNOWN_AT_INTAKE)
+            if text is not None:
+                values["p_parts"] = parts_of_text(text)
+        return bool(self._call("complete_job", values))
+
+    def fail(self, job_id: str, stage: Stage | None, error_class: str, message: str) -> bool:
+        """End the job as ``error``; False if it had already ended."""
+        values = {"p_stage": stage, "p_error_class": error_class, "p_error_message": message}
+        return self._end(job_id, "error", "failed", values)
+
+    def cancel(self, job_id: str) -> bool:
+        """End the job as ``cancelled``; False if it had already ended."""
+        return self._end(job_id, "cancelled", "cancelled", {})
+
+    def job(self, job_id: str) -> Job:
+        """One job; an unambiguous beginning of its id will do."""
+        return _job(self._one("processing_jobs", "job_id", job_id, _JOB))
+
+    def jobs(
+        self, *, status: Status | None = None, document_id: str | None = None, limit: int = 100, offset: int = 0
+    ) -> list[Job]:
+        """Jobs, newest first."""
+
+        def ask(client: Client) -> Any:
+            query = client.table("processing_jobs").select(",".join(_JOB))
+            if status:
+                query = query.eq("status", status)
+            if document_id:
+                query = query.eq("document_id", document_id)
+            ordered = query.order("created_at", desc=True).order("job_id", desc=True)
+            return ordered.limit(limit).offset(offset).execute().data
+
+        return [_job(row) for row in self._rows("listing jobs", ask)]
+
+    def events(self, job_id: str) -> list[Event]:
+        """A job's events, oldest first."""
+        columns = ",".join(Event.model_fields)
+
+        def ask(client: Client) -> Any:
+            query = client.table("processing_events").select(columns).eq("job_id", job_id)
+            return query.order("event_id").execute().data
+
+        return [Event(**row) for row in self._rows("listing events", ask)]
+
+    def counts(self) -> dict[Status, int]:
+        """Jobs by status, every status present."""
+        rows = self._call("count_jobs", {})
+        return {**dict.fromkeys(get_args(Status), 0), **{row["status"]: row["jobs"] for row in rows}}
+
+    # -- leases
+
+    def start_lease(self, job_id: str, holder: str, seconds: float) -> bool:
+        """Take the job's lease for a while, unless another holds it."""
+        return bool(self._call("start_lease", {"p_job_id": job_id, "p_holder": holder, "p_seconds": seconds}))
+
+    def renew_lease(self, job_id: str, holder: str, seconds: float) -> bool:
+        """Keep a lease that is still the holder's."""
+        return bool(self._call("renew_lease", {"p_job_id": job_id, "p_holder": holder, "p_seconds": seconds}))
+
+    def expire_leases(self, limit: int = 100) -> list[Job]:
+        """Take back leases that are over; each job is given to one caller."""
+        return [_job(row) for row in self._call("expire_leases", {"p_limit": limit})]
+
+    # -- costs
+
+    def charge(self, job_id: str | None, kind: str, usd: float, *, once: str, detail: Mapping[str, Any]) -> bool:
+        """Append to the cost ledger; the same ``once`` key is written once. False if it was there."""
+        values = {"p_once": once, "p_job_id": job_id, "p_kind": kind, "p_usd": usd, "p_detail": dict(detail)}
+        return bool(self._call("charge_cost", values))
+
+    def reserve(self, job_id: str | None, kind: str, usd: float, *, once: str, daily_budget_usd: float) -> bool:
+        """Set money aside before it is spent; False if the day's budget has too little left."""
+        values = {"p_once": once, "p_job_id": job_id, "p_kind": kind, "p_usd": usd}
+        return bool(self._call("reserve_cost", {**values, "p_daily_budget_usd": daily_budget_usd}))
+
+    def settle(self, usd: float, *, once: str, detail: Mapping[str, Any]) -> bool:
+        """Put what it cost into the ledger and free the reservation; False if there is none."""
+        return bool(self._call("settle_cost", {"p_once": once, "p_usd": usd, "p_detail": dict(detail)}))
+
+    def costs(self, since: datetime) -> dict[str, float]:
+        """USD by kind since then."""
+        return {row["kind"]: row["usd"] for row in self._call("sum_costs", {"p_since": since.isoformat()})}
+
+    # -- documents
+
+    def document(self, document_id: str) -> Document:
+        """One document; an unambiguous beginning of its id will do."""
+        return _document(self._one("documents", "document_id", document_id, _DOCUMENT))
+
+    def documents(self, *, limit: int = 100, offset: int = 0) -> list[Document]:
+        """Documents, newest first."""
+
+        def ask(client: Client) -> Any:
+            query = client.table("documents").select(",".join(_DOCUMENT))
+            ordered = query.order("created_at", desc=True).order("document_id", desc=True)
+            return ordered.limit(limit).offset(offset).execute().data
+
+        return [_document(row) for row in self._rows("listing documents", ask)]
+
+    def search(self, query: str, *, limit: int = 20, offset: int = 0) -> list[Hit]:
+        """Documents whose text or facts contain the words, best first. Any input is safe; no words: no hits."""
+        parts = parts_of_query(query)
+        if not parts:
+            return []
+        found = self._call("search_documents", {"p_parts": parts, "p_limit": limit, "p_offset": offset})
+        ids = [row["document_id"] for row in found]
+        rows = self.rows_of("documents", "document_id", ids, _DOCUMENT)
+        documents = {row["document_id"]: _document(row) for row in rows}
+        return [
+            Hit(document=documents[row["document_id"]], snippet=row["snippet"], rank=row["rank"], exact=row["exact"])
+            for row in found
+            if row["document_id"] in documents
+        ]
+
+    # -- whole tables, for export and import: see ``transfer.py``
+
+    def page(self, table: str, columns: Sequence[str], key: str, after: Any, limit: int) -> list[dict[str, Any]]:
+        """Rows behind ``after`` in the order of ``key``."""
+
+        def ask(client: Client) -> Any:
+            query = client.table(table).select(",".join(columns)).order(key)
+            return (query if after is None else query.gt(key, after)).limit(limit).execute().data
+
+        return self._rows(f"reading {table}", ask)
+
+    def rows_of(self, table: str, key: str, values: Sequence[Any], columns: Sequence[str]) -> list[dict[str, Any]]:
+        """The rows with these values of ``key``."""
+
+        found = []
+        for begin in range(0, len(values), 100):  # the values travel in the address
+            some = list(values[begin : begin + 100])
+
+            def ask(client: Client, some: list[Any] = some) -> Any:
+                return client.table(table).select(",".join(columns)).in_(key, some).execute().data
+
+            found += self._rows(f"reading {table}", ask)
+        return found
+
+    def add_rows(self, table: str, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows; one whose ``key`` is there stays as it is."""
+
+        def ask(client: Client) -> Any:
+            query = client.table(table).upsert(
+                [dict(row) for row in rows], on_conflict=key, ignore_duplicates=True, returning=ReturnMethod.minimal
+            )
+            return query.execute().data
+
+        self._try(f"writing {table}", ask)
+
+    def add_text(self, document_id: str, text: str) -> None:
+        """Write a document's text for search, in place of what was there."""
+        self._call("save_text", {"p_document_id": document_id, "p_parts": parts_of_text(text)})
+
+    def texts(self, document_ids: Sequence[str]) -> dict[str, str]:
+        """The texts of these documents; one without text is missing."""
+
+        def ask(client: Client) -> Any:
+            query = client.table("document_texts").select("document_id,text").in_("document_id", list(document_ids))
+            return query.order("document_id").order("part").execute().data
+
+        found: dict[str, str] = {}
+        for row in self._rows("reading texts", ask):
+            found[row["document_id"]] = found.get(row["document_id"], "") + row["text"]
+        return found
+
+    # -- inside
+
+    def _end(self, job_id: str, status: Status, kind: str, values: Mapping[str, Any]) -> bool:
+        values = {"p_once": _once(), "p_job_id": job_id, "p_status": status, "p_kind": kind, **values}
+        return bool(self._call("end_job", values))
+
+    def _one(self, table: str, column: str, ident: str, columns: Sequence[str]) -> dict[str, Any]:
+        """The row of an id or of the unambiguous beginning of one."""
+        what = "jobs" if column == "job_id" else "documents"
+        ident = storable(ident)
+
+        def ask(client: Client) -> Any:
+            query = client.table(table).select(",".join(columns)).gte(column, ident).lt(column, ident + "\U0010ffff")
+            return query.order(column).limit(2).execute().data
+
+        rows = self._rows(f"looking for {ident}", ask) if ident else []
+        if not rows:
+            raise NotFound(ident or "An empty id", f"the {what}")
+        if len(rows) > 1 and rows[0][column] != ident:
+            raise NotFound(ident, f"the {what}: several begin so, give more of it")
+        return rows[0]
+
+    def _call(self, function: str, values: Mapping[str, Any]) -> Any:
+        stored = {name: storable(value) for name, value in values.items()}
+        return self._try(function.replace("_", " "), lambda client: client.rpc(function, stored).execute().data)
+
+    def _rows(self, doing: str, ask: Callable[[Client], Any]) -> list[dict[str, Any]]:
+        """What ``ask`` answers, which must be a list: the client passes text on that is no JSON."""
+
+        def checked(client: Client) -> Any:
+            rows = ask(client)
+            if not isinstance(rows, list):
+                raise httpx.RemoteProtocolError(f"an answer that is no list: {str(rows)[:80]}")
+            return rows
+
+        found: list[dict[str, Any]] = self._try(doing, checked)
+        return found
+
+    def _try(self, doing: str, ask: Callable[[Client], Any]) -> Any:
+        """Ask, and ask again after what may pass; translate what does not."""
+        for pause in [*_pauses(), None]:
+            try:
+                return ask(self._client())
+            except httpx.HTTPError as exc:
+                problem, cause = f"{type(exc).__name__}: {exc}", exc
+            except APIError as exc:
+                if not _may_pass(exc):
+                    raise _translated(exc, doing) from exc
+                problem, cause = f"{exc.code}: {exc.message}", exc  # type: ignore[assignment]
+            if pause is None:
+                raise RecordsUnavailable(doing, problem) from cause
+            log.info("records: %s while %s, again in %.1f s", problem, doing, pause)
+            time.sleep(pause)
+        raise AssertionError  # the last pause is None
+
+    def _client(self) -> Client:
+        """This process's: connections that were carried over a fork would be used by two."""
+        with self._lock:
+            if self._opened is None or self._opened[0] != os.getpid():
+                headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+                limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=30)
+                options = ClientOptions(
+                    auto_refresh_token=False,
+                    persist_session=False,
+                    headers=headers,
+                    httpx_client=httpx.Client(timeout=TIMEOUT, limits=limits),
+                    postgrest_client_retry=False,  # ours retries writes too, which it can since they are made once
+                )
+                try:
+                    self._opened = os.getpid(), create_client(self._url, self._key, options)
+                except Exception as exc:  # the client has an exception of its own, not exported, and TypeError
+                    cure = "See the project's settings, under API."
+                    raise ConfigError("ASEAGI_SUPABASE_URL", f"cannot be used: {exc}.", cure) from exc
+            return self._opened[1]
+
+
+def parts_of_text(text: str) -> list[str]:
+    """Pieces of a few whole pages that joined are the text; what Postgres cannot store is replaced."""
+    parts, current = [], ""
+    for piece in _pieces(storable(text)):
+        if current and len(current) + len(piece) > PART_CHARACTERS:
+            parts.append(current)
+            current = ""
+        current += piece
+    return [*parts, current] if current or not parts else parts
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Pages with the form feed that ends them; one that is too long is cut, at a space if there is one."""
+    pages = text.split("\f")
+    for page in [*(page + "\f" for page in pages[:-1]), pages[-1]]:
+        rest = page
+        while len(rest) > PART_CHARACTERS:
+            cut = rest.rfind(" ", PART_CHARACTERS // 2, PART_CHARACTERS) + 1 or PART_CHARACTERS
+            yield rest[:cut]
+            rest = rest[cut:]
+        yield rest
+
+
+def _pauses() -> list[float]:
+    return [0.2 * 2**attempt * random.uniform(0.5, 1.5) for attempt in range(TRIES - 1)]
+
+
+def _may_pass(exc: APIError) -> bool:
+    """5xx and 408/429 of gateway or PostgREST, lost connections, deadlocks, a database that restarts or is full."""
+    code = str(exc.code or "")
+    if code.isdigit() and len(code) == 3:
+        return code[0] == "5" or code in ("408", "429")
+    return code[:2] in ("08", "40", "53", "55", "57", "58") or code in ("PGRST000", "PGRST001", "PGRST002", "PGRST003")
+
+
+def _translated(exc: APIError, doing: str) -> Exception:
+    code, message = str(exc.code or ""), exc.message or "?"
+    if code == "PT404":
+        return NotFound(message.rsplit(" ", 1)[-1], f"the {exc.details or 'records'}")
+    if code in ("PGRST202", "PGRST205", "42P01", "42883"):
+        return ConfigError("ASEAGI_SUPABASE_URL", f"its database lacks our tables: {message}.", "Run `aseagi migrate`.")
+    if code == "42501" or code in ("401", "403", "PGRST301", "PGRST302", "PGRST303") or not code:
+        return ConfigError(
+            "ASEAGI_SUPABASE_KEY", f"may not do this ({doing}): {message}.", "See README, Cloud records."
+        )
+    return RecordsUnavailable(doing, f"{code}: {message}")
+
+
+def _once() -> str:
+    return uuid.uuid4().hex
+
+
+def _job(row: Any) -> Job:
+    return Job(**{name: _moment(row[name]) if name.endswith("_at") else row[name] for name in Job.model_fields})
+
+
+def _document(row: Any) -> Document:
+    return Document(**{name: row[name] for name in Document.model_fields})
+
+
+def _moment(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value).astimezone(UTC)

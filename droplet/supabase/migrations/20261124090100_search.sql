@@ -1,0 +1,145 @@
+-- Search: words without accents and case, phrases, beginnings of words; names and case numbers with typing errors.
+--
+-- documents.search finds: facts with their weight, and every word of the text once. One index, also where the words
+-- stand on different pages. document_texts.search tells: positions for phrases and rank, a few pages at a time, since
+-- a tsvector keeps no position beyond 16,383 and 256 of one word.
+
+CREATE TEXT SEARCH CONFIGURATION aseagi (COPY = simple);
+ALTER TEXT SEARCH CONFIGURATION aseagi ALTER MAPPING FOR asciiword, word, numword, hword, hword_part, numhword, asciihword,
+    hword_asciipart, hword_numpart WITH extensions.unaccent, simple;
+
+-- Letters and digits only: PostgreSQL's parser takes "and/or" for a file and "21-cv" for a number and a word.
+CREATE FUNCTION search_words(content text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT SET search_path = '' AS $$
+    SELECT regexp_replace(normalize(content, NFC), '[^[:alnum:]]+', ' ', 'g')
+$$;
+CREATE FUNCTION search_vector(content text) RETURNS tsvector
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = '' AS $$
+    SELECT to_tsvector('public.aseagi'::regconfig, public.search_words(coalesce(content, '')))
+$$;
+CREATE FUNCTION without_accents(content text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = '' AS $$
+    SELECT lower(extensions.unaccent('extensions.unaccent'::regdictionary, coalesce(content, '')))
+$$;
+
+ALTER TABLE documents
+    -- every word of the text once, written with the text
+    ADD COLUMN words text NOT NULL DEFAULT '',
+    ADD COLUMN search tsvector NOT NULL GENERATED ALWAYS AS (
+        setweight(search_vector(title), 'A') || setweight(search_vector(case_number), 'A')
+        || setweight(search_vector(parties::text), 'B') || setweight(search_vector(name), 'C')
+        || strip(search_vector(words))
+    ) STORED,
+    -- what is found with typing errors
+    ADD COLUMN names text NOT NULL GENERATED ALWAYS AS (
+        without_accents(coalesce(case_number, '') || ' ' || coalesce(title, '') || ' ' || parties::text)
+    ) STORED;
+CREATE INDEX documents_by_word ON documents USING gin (search) WITH (fastupdate = off);
+CREATE INDEX documents_by_likeness ON documents USING gin (names extensions.gin_trgm_ops) WITH (fastupdate = off);
+
+CREATE TABLE document_texts (
+    document_id text COLLATE "C" NOT NULL REFERENCES documents ON DELETE CASCADE,
+    part integer NOT NULL CHECK (part >= 0),
+    -- the parts of a document joined are its text, with a form feed between pages
+    text text NOT NULL,
+    search tsvector NOT NULL GENERATED ALWAYS AS (search_vector(text)) STORED,
+    PRIMARY KEY (document_id, part)
+);
+
+-- Put a document's text in place of what was there.
+CREATE FUNCTION save_text(p_document_id text, p_parts text[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    DELETE FROM public.document_texts WHERE document_id = p_document_id;
+    INSERT INTO public.document_texts (document_id, part, text)
+        SELECT p_document_id, number - 1, content FROM unnest(p_parts) WITH ORDINALITY AS parts (content, number);
+    UPDATE public.documents SET words = coalesce((
+        -- a tsvector holds 1 MB: 60,000 different words of usual length, those on most parts first
+        SELECT string_agg(lexeme, ' ') FROM (
+            SELECT lexeme FROM public.document_texts AS texts, unnest(texts.search)
+            WHERE texts.document_id = p_document_id AND length(lexeme) <= 100
+            GROUP BY lexeme ORDER BY count(*) DESC, lexeme LIMIT 60000
+        ) AS different
+    ), '') WHERE document_id = p_document_id;
+END $$;
+
+-- Find documents that have every part of a query; a part is a word, a phrase, or either with a last * for a beginning.
+-- Best first among the first 1,000 that match (ranking reads each one); rank is lower for better. Where nothing
+-- matches, names that look alike: exact is false then.
+CREATE FUNCTION search_documents(p_parts text[], p_limit integer DEFAULT 20, p_offset integer DEFAULT 0)
+    RETURNS TABLE (document_id text, snippet text, rank real, exact boolean)
+    LANGUAGE plpgsql STABLE SET search_path = '' AS $$
+DECLARE
+    piece text;
+    words text;
+    phrase tsquery;
+    ending text;
+    every_word tsquery := NULL;
+    phrases tsquery[] := '{}';
+BEGIN
+    FOREACH piece IN ARRAY p_parts LOOP
+        ending := CASE WHEN piece LIKE '%*' THEN ':*' ELSE '' END;
+        words := public.search_words(piece);
+        phrase := phraseto_tsquery('public.aseagi', words);
+        CONTINUE WHEN numnode(phrase) = 0;
+        phrase := (phrase::text || ending)::tsquery;
+        -- the same words anywhere: the text's words stand in documents.search without positions
+        every_word := coalesce(every_word && replace(phrase::text, '<->', '&')::tsquery,
+                               replace(phrase::text, '<->', '&')::tsquery);
+        IF numnode(phrase) > 1 THEN
+            phrases := phrases || phrase;
+        END IF;
+    END LOOP;
+    IF every_word IS NULL THEN
+        RETURN;
+    END IF;
+    -- A dynamic statement: planned for these words, of which one may be rare and another in every document.
+    RETURN QUERY EXECUTE $query$
+        WITH matching AS MATERIALIZED (
+            SELECT documents.document_id, documents.created_at, ts_rank(documents.search, $1) AS rank
+            FROM public.documents
+            WHERE documents.search @@ $1 $query$ || CASE WHEN phrases = '{}' THEN '' ELSE $query$
+                AND (SELECT bool_and(documents.search @@ phrase OR EXISTS (
+                    SELECT FROM public.document_texts AS texts
+                    WHERE texts.document_id = documents.document_id AND texts.search @@ phrase
+                )) FROM unnest($2) AS phrase) $query$ END || $query$
+            LIMIT 1000
+        ), best AS (
+            SELECT * FROM matching ORDER BY rank DESC, created_at DESC LIMIT greatest(100, $3 + $4)
+        ), ranked AS (
+            SELECT best.document_id, best.created_at, shown.part, (-best.rank - coalesce(shown.rank, 0))::real AS rank
+            FROM best LEFT JOIN LATERAL (
+                SELECT texts.part, ts_rank(texts.search, $1, 1) AS rank FROM public.document_texts AS texts
+                WHERE texts.document_id = best.document_id
+                ORDER BY texts.search @@ $1 DESC, ts_rank(texts.search, $1, 1) DESC, texts.part LIMIT 1
+            ) AS shown ON true
+            ORDER BY rank, best.created_at DESC, best.document_id LIMIT $3 OFFSET $4
+        )
+        SELECT ranked.document_id, ts_headline('public.aseagi',
+                -- a space behind what would make one token of two words ("and/or", "end.Next")
+                regexp_replace(coalesce(texts.text, documents.title, documents.name),
+                    '([[:alpha:]])([/@._])(?=[[:alpha:]])', '\1\2 ', 'g'),
+                $1, 'StartSel=[, StopSel=], MinWords=8, MaxWords=16, MaxFragments=1, FragmentDelimiter=" … "'),
+            ranked.rank, true
+        FROM ranked JOIN public.documents USING (document_id)
+        LEFT JOIN public.document_texts AS texts ON texts.document_id = ranked.document_id AND texts.part = ranked.part
+        ORDER BY ranked.rank, ranked.created_at DESC, ranked.document_id
+    $query$ USING every_word, phrases, p_limit, p_offset;
+    IF FOUND OR p_offset > 0 THEN
+        RETURN;
+    END IF;
+    words := public.without_accents(array_to_string(p_parts, ' '));
+    IF length(words) < 4 OR length(words) > 100 THEN
+        RETURN;
+    END IF;
+    -- half of the trigrams in common; the extension's own 0.6 misses a letter left out
+    PERFORM set_config('pg_trgm.word_similarity_threshold', '0.5', true);
+    RETURN QUERY EXECUTE $query$
+        SELECT documents.document_id,
+            concat_ws(' · ', documents.case_number, documents.title,
+                (SELECT string_agg(party, '; ') FROM jsonb_array_elements_text(documents.parties) AS party)),
+            (1 - extensions.word_similarity($1, documents.names))::real, false
+        FROM public.documents WHERE documents.names OPERATOR(extensions.%>) $1
+        ORDER BY 3, documents.created_at DESC, documents.document_id LIMIT $2
+    $query$ USING words, p_limit;
+END $$;
