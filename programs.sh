@@ -23,6 +23,9 @@ python=${PYTHON:-python3}
 "$python" -c 'import ensurepip, venv' 2>/dev/null || need python3-venv python
 if [ "${1:-}" = test ]; then
     has qpdf || need qpdf qpdf
+    # Debian keeps the server's programs off the path
+    has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need "postgresql postgresql-contrib" postgresql
+    has pg_dump || need postgresql-client libpq
 fi
 deb=$(echo $deb) brew=$(echo $brew)
 [ -n "$deb" ] || exit 0

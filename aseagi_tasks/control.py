@@ -25,6 +25,14 @@ def clean() -> dict[str, int]:
     }
 
 
+@app.task(name="aseagi.control.backup")
+def backup() -> str:
+    """Back the records up into the bucket; returns the key."""
+    from aseagi_tasks.stores.backup import backup as write
+
+    return write(services.records_source(), services.storage(), settings().scratch_root, datetime.now(UTC))
+
+
 def _has_ended(job_id: str) -> bool:
     try:
         return services.records().job(job_id).status in FINAL

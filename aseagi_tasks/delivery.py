@@ -5,30 +5,65 @@ Every task of the chain is a ``StageTask``; ``stage`` makes one of a function th
 
 from __future__ import annotations
 
+import json
+import logging
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from celery import Task
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 from celery.worker.request import Request
+from redis.exceptions import RedisError
 
 from aseagi_tasks import services
 from aseagi_tasks.celery import app
 from aseagi_tasks.documents import FINAL, Priority, Source, Stage
-from aseagi_tasks.errors import AseagiError, Quarantined, RateLimited, TransientError
+from aseagi_tasks.errors import AseagiError, Quarantined, RateLimited, RecordsUnavailable, TransientError
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Job
 
 if TYPE_CHECKING:
     from aseagi_tasks.stages.workplace import Workplace
 
+log = logging.getLogger(__name__)
+
 #: A stage that was started this often and never ended has killed its worker each time.
 MAX_DELIVERIES = 3
 
 _CLASS = {"high": 0, "normal": 3, "low": 6}
 _PART = {"record": 0, "upload": 0, "analyze": 1, "ocr": 1, "rasterize": 2, "fetch": 2, "process": 2}
+
+
+#: Redis hash: jobs that cannot go on since the records do not answer → stage, since when, why.
+_WAITING = "aseagi:waiting-for-records"
+
+
+def note_waiting(job_id: str, stage: str | None, exc: BaseException) -> None:
+    """Keep it where `status` finds it: in Redis, since the records are away."""
+    value = {"stage": stage or "intake", "since": datetime.now(UTC).isoformat(timespec="seconds"), "error": str(exc)}
+    with suppress(RedisError):
+        app.backend.client.hset(_WAITING, job_id, json.dumps(value))
+        app.backend.client.expire(_WAITING, 7 * 86_400)
+
+
+def forget_waiting(job_id: str) -> None:
+    """The records have answered."""
+    with suppress(RedisError):
+        app.backend.client.hdel(_WAITING, job_id)
+
+
+def waiting_for_records() -> dict[str, dict[str, str]]:
+    """Jobs that wait for the records: ``{job_id: {stage, since, error}}``. In stage ``record`` the results are done."""
+    try:
+        found = app.backend.client.hgetall(_WAITING)
+    except RedisError:
+        return {}
+    return {key.decode(): json.loads(value) for key, value in found.items()}
 
 
 def message_priority(priority: Priority, stage: Stage | str) -> int:
@@ -54,7 +89,10 @@ class _StageRequest(Request):
         """Celery's hook, in the worker's main process."""
         super().on_timeout(soft, timeout)
         if not soft:
-            self.task.give_up(self.id, self.args, SoftTimeLimitExceeded())
+            try:
+                self.task.give_up(self.id, self.args, SoftTimeLimitExceeded())
+            except RecordsUnavailable:  # not worth the worker's main process
+                log.exception("job %s was stopped at the time limit, and that could not be recorded", self.id)
 
 
 class StageTask(Task):
@@ -82,16 +120,37 @@ class StageTask(Task):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run; a final error is in the records before the caller sees it (``on_failure`` would come after)."""
+        job_id = self.job_id(self.request.id, args)
         try:
-            return self.run(*args, **kwargs)
-        except (Ignore, Reject, Retry):
+            answer = self.run(*args, **kwargs)
+        except Retry:
+            raise
+        except (Ignore, Reject):
+            self._has_heard(job_id)
             raise
         except Exception as exc:
-            self.give_up(self.request.id, args, exc)
+            try:
+                self.give_up(self.request.id, args, exc)
+            except RecordsUnavailable as down:  # run again and come to the same end: it must not go unseen
+                raise self.retry(exc=down, countdown=self.retry_backoff_max) from exc
+            self._has_heard(job_id)
             raise
+        self._has_heard(job_id)
+        return answer
+
+    def _has_heard(self, job_id: str) -> None:
+        """From the records, which a task that is tried again may have been waiting for."""
+        if self.request.retries:
+            forget_waiting(job_id)
 
     def retry(self, *args: Any, exc: BaseException | None = None, countdown: float | None = None, **kwargs: Any) -> Any:
-        """Celery's, but never sooner than a service that limits us said."""
+        """Celery's, but never sooner than a service that limits us said, and for as long as the records are away.
+
+        What a stage made is in the bucket: to try again costs little, and to give up could not be recorded either.
+        """
+        if isinstance(exc, RecordsUnavailable):
+            kwargs["max_retries"] = sys.maxsize
+            note_waiting(self.job_id(self.request.id, self.request.args), self.stage, exc)
         if isinstance(exc, RateLimited):
             countdown = max(countdown or 0, exc.retry_after_s)
         return super().retry(*args, exc=exc, countdown=countdown, **kwargs)
@@ -127,6 +186,7 @@ def stage(name: Stage, **options: Any) -> Callable[[Callable[..., Any]], Any]:
 
             records, worker = services.records(), self.request.hostname or "?"
             job = records.begin_stage(job_id, name, worker)
+            self._has_heard(job_id)
             if job.status in FINAL and not (name == "record" and job.status == "completed"):
                 raise Ignore
             if job.deliveries - self.request.retries > MAX_DELIVERIES:
@@ -136,7 +196,7 @@ def stage(name: Stage, **options: Any) -> Callable[[Callable[..., Any]], Any]:
             started = time.monotonic()
             answer = self.work(self, Workplace(job_id, source, services.storage(), settings()), job)
             if name == "record":
-                return answer
+                return answer  # its end is that of the job
             records.end_stage(job_id, name, time.monotonic() - started, worker, answer or {})
             return job_id
 

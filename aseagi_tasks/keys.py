@@ -3,13 +3,14 @@
     raw/YYYY/MM/DD/<document_id>.<ext>
     processed/YYYY/MM/DD/<document_id>/{ocr.txt, analysis.json, thumbnail.jpg, searchable.pdf, metadata.json}
     cache/<job_id>/{pages.json, ocr.json, analysis.json, thumbnail.jpg}
+    backups/YYYY/MM/DD/records-<moment>.{dump, sqlite3}
 
 Pure: dates come in as arguments. The layout of a job's scratch folder is here too.
 """
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 from aseagi_tasks.documents import EXTENSIONS, MediaType
@@ -41,6 +42,11 @@ def processed(document_id: str, day: date) -> str:
 def cache(job_id: str, name: str = "") -> str:
     """A job's intermediate result, or with no name the prefix of all of them."""
     return f"cache/{job_id}/{name}"
+
+
+def backup(now: datetime, extension: str) -> str:
+    """A backup of the records; by name the newest is last. ``now`` is UTC."""
+    return f"backups/{now:%Y/%m/%d}/records-{now:%Y%m%dT%H%M%S}Z.{extension}"
 
 
 def page_image(scratch: Path, number: int) -> Path:

@@ -6,8 +6,10 @@ Implementations are imported here and only when chosen: a process pays for what 
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aseagi_tasks.errors import ConfigError
 from aseagi_tasks.notify import ConsoleNotifier, Notifier
 from aseagi_tasks.settings import settings
 
@@ -40,10 +42,39 @@ def storage() -> Storage:
 
 @cache
 def records() -> Records:
-    """Documents, jobs, events and costs."""
+    """Documents, jobs, events and costs: a file below home, or Supabase."""
+    conf = settings()
+    if conf.records == "supabase":
+        from aseagi_tasks.stores.supabase import SupabaseRecords
+
+        assert conf.supabase_url is not None and conf.supabase_key is not None  # settings() has checked
+        return SupabaseRecords(conf.supabase_url, conf.supabase_key.get_secret_value())
     from aseagi_tasks.stores.sqlite import SqliteRecords
 
-    return SqliteRecords(settings().home / "records.sqlite3")
+    return SqliteRecords(conf.records_file)
+
+
+def records_source() -> Path | str:
+    """What a backup copies: the SQLite file, or the address of Postgres.
+
+    Raises:
+        ConfigError: the records are in Supabase, and there is no direct address.
+    """
+    conf = settings()
+    return conf.records_file if conf.records == "sqlite" else postgres_url()
+
+
+def postgres_url() -> str:
+    """The direct address of Postgres. Holds a password: never log it.
+
+    Raises:
+        ConfigError: it is not set.
+    """
+    address = settings().postgres_url
+    if address is None:
+        cure = "Supabase shows it under Connect (direct connection): postgresql://postgres:…@db.….supabase.co:5432/postgres"
+        raise ConfigError("ASEAGI_POSTGRES_URL", "is not set.", cure)
+    return address.get_secret_value()
 
 
 @cache

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -40,6 +41,12 @@ class Settings(BaseSettings):
     s3_access_key_id: str | None = None
     s3_secret_access_key: SecretStr | None = None
 
+    records: Literal["sqlite", "supabase"] = "sqlite"
+    supabase_url: str | None = Field(None, description="https://….supabase.co")
+    supabase_key: SecretStr | None = Field(None, description="The secret (service) key of the control plane.")
+    supabase_jwt_secret: SecretStr | None = Field(None, description="Signs tokens for viewers and rented workers.")
+    postgres_url: SecretStr | None = Field(None, description="Direct connection: migrations, backups.")
+
     analyst: Literal["auto", "rules", "claude"] = "auto"
     anthropic_api_key: SecretStr | None = None
     anthropic_base_url: str | None = None
@@ -65,6 +72,12 @@ class Settings(BaseSettings):
     def _complete(self) -> Settings:
         if self.storage == "s3" and (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
             raise ValueError("ASEAGI_S3_ACCESS_KEY_ID and ASEAGI_S3_SECRET_ACCESS_KEY go together; set both or neither")
+        if self.records == "supabase" and (self.supabase_url is None or self.supabase_key is None):
+            raise ValueError("ASEAGI_RECORDS=supabase needs ASEAGI_SUPABASE_URL and ASEAGI_SUPABASE_KEY")
+        if self.supabase_url and not re.match(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])\b", self.supabase_url):
+            raise ValueError(
+                "ASEAGI_SUPABASE_URL begins with https:// (http:// only on this machine): it carries a key"
+            )
         if self.analyst == "claude" and self.anthropic_api_key is None:
             raise ValueError("ASEAGI_ANALYST=claude needs ASEAGI_ANTHROPIC_API_KEY")
         if self.broker_url is None and len(str(self.redis_socket)) > 100:
@@ -84,6 +97,11 @@ class Settings(BaseSettings):
         if self.broker_url is not None:
             return self.broker_url.get_secret_value()
         return f"redis+socket://{self.redis_socket}"
+
+    @property
+    def records_file(self) -> Path:
+        """The SQLite records, where they are in use."""
+        return self.home / "records.sqlite3"
 
     @property
     def scratch_root(self) -> Path:

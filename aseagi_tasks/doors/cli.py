@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import json
 import logging
 import signal
 import sys
@@ -19,11 +18,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from aseagi_tasks import __version__, services
 from aseagi_tasks.documents import Priority, Status
-from aseagi_tasks.errors import AseagiError, ConfigError
+from aseagi_tasks.doors import keeping
+from aseagi_tasks.doors.terminal import Json, err, out, print_json
+from aseagi_tasks.errors import AseagiError, ConfigError, RecordsUnavailable
 from aseagi_tasks.settings import settings
 
 app = typer.Typer(
@@ -33,11 +33,8 @@ app = typer.Typer(
     epilog="Exit codes: 0 well, 1 unexpected, 2 usage, 3 a document failed, 4 something did not answer, "
     "5 setting or program missing, 6 cancelled, 130 interrupted.",
 )
-#: Wide enough for a table where nobody looks at a window.
-_WIDTH = None if sys.stdout.isatty() else 150
-out, err = Console(width=_WIDTH), Console(stderr=True)
+app.add_typer(keeping.app)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 Level = Annotated[Priority, typer.Option(help="high goes before normal before low.")]
 Again = Annotated[bool, typer.Option("--again", help="Do the work even where the result is known.")]
 
@@ -157,20 +154,29 @@ def status(
     from aseagi_tasks.doors import showing
     from aseagi_tasks.doors.stack import Stack
 
-    records = services.records()
-    counts, jobs = records.counts(), records.jobs(status=only, limit=limit)
-    children = Stack(settings()).children()
+    records, children, waiting = services.records(), Stack(settings()).children(), _waiting()
+    try:
+        counts, jobs = records.counts(), records.jobs(status=only, limit=limit)
+    except RecordsUnavailable:
+        if as_json:
+            print_json({"stack": [child._asdict() for child in children], "waiting_for_records": waiting})
+        else:
+            out.print(showing.stack(children), highlight=False)
+            out.print(showing.waiting(waiting), highlight=False, soft_wrap=True)
+        raise
     if as_json:
-        _print_json(
+        print_json(
             {
                 "stack": [child._asdict() for child in children],
+                "waiting_for_records": waiting,
                 "counts": counts,
                 "jobs": [job.model_dump(mode="json") for job in jobs],
             }
         )
         return
-    state = ", ".join(f"{c.name} {c.state.lower()}" for c in children) or "not running (`aseagi up` starts it)"
-    out.print(f"stack: {state}", highlight=False)
+    out.print(showing.stack(children), highlight=False)
+    if waiting:
+        out.print(showing.waiting(waiting), highlight=False, soft_wrap=True)
     out.print("jobs:  " + (", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none yet"))
     if jobs:
         names = {job.document_id: records.document(job.document_id).name for job in jobs if job.document_id}
@@ -192,7 +198,7 @@ def show(
         sys.stdout.write(found.text())
         return
     if as_json:
-        _print_json(found.as_json())
+        print_json(found.as_json())
         return
     if found.document is not None:
         out.print(showing.facts(found.document, found.facts(), found.warnings()))
@@ -215,8 +221,10 @@ def search(
 
     found = services.records().search(" ".join(words), limit=limit)
     if as_json:
-        _print_json([hit.model_dump(mode="json") for hit in found])
+        print_json([hit.model_dump(mode="json") for hit in found])
     elif found:
+        if not found[0].exact:
+            out.print("Nothing has these words. Names and case numbers that look like them:")
         out.print(showing.hits(found))
     else:
         out.print("Nothing found.")
@@ -236,7 +244,7 @@ def retry(
         raise ConfigError(f"Job {job.job_id}", f"is {job.status}.", "Only failed and cancelled jobs are retried.")
     job_id = resubmit(job, priority)
     if as_json:
-        _print_json({"job_id": job_id, "retries": job.job_id})
+        print_json({"job_id": job_id, "retries": job.job_id})
     else:
         out.print(f"queued as job {job_id}", highlight=False)
 
@@ -250,7 +258,7 @@ def cancel(
     job = services.records().job(ident)
     done = services.records().cancel(job.job_id)
     if as_json:
-        _print_json({"job_id": job.job_id, "cancelled": done})
+        print_json({"job_id": job.job_id, "cancelled": done})
     else:
         out.print(f"cancelled {job.job_id}" if done else f"{job.job_id} had already ended", highlight=False)
     raise typer.Exit(0 if done else ConfigError.exit_code)
@@ -270,7 +278,7 @@ def doctor(as_json: Json = False) -> None:
             if check.cure:
                 out.print(f"  [bold]→ {check.cure}[/bold]", highlight=False, soft_wrap=True)
     if as_json:
-        _print_json([check._asdict() for check in all_found])
+        print_json([check._asdict() for check in all_found])
     if any(check.cure and check.fatal for check in all_found):
         raise typer.Exit(ConfigError.exit_code)
 
@@ -285,7 +293,7 @@ def samples(
 
     made = make_samples(folder, None if as_json else lambda text: err.print(f"[dim]{text}[/dim]", soft_wrap=True))
     if as_json:
-        _print_json([str(path) for path in made])
+        print_json([str(path) for path in made])
 
 
 def _process(files: Sequence[Path], priority: Priority, again: bool, as_json: bool, each_turn: Any) -> int:
@@ -299,10 +307,17 @@ def _process(files: Sequence[Path], priority: Priority, again: bool, as_json: bo
         each_turn()
     follow(items, None if as_json else err, each_turn)
     if as_json:
-        _print_json([item.as_json() for item in items])
+        print_json([item.as_json() for item in items])
     else:
         out.print(showing.found(items))
     return max(item.exit_code for item in items)
+
+
+def _waiting() -> dict[str, dict[str, str]]:
+    """Jobs that wait for the records; asked of Redis, which may not run."""
+    from aseagi_tasks.delivery import waiting_for_records
+
+    return waiting_for_records()
 
 
 def _watcher(stack: Any) -> Any:
@@ -334,8 +349,3 @@ def _signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _print_json(value: Any) -> None:
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
-    sys.stdout.write("\n")

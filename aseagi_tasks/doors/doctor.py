@@ -109,7 +109,9 @@ def _round_trip(settings: Settings) -> str:
 
 def _records(settings: Settings) -> str:
     counts = services.records().counts()
-    return ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "no jobs yet"
+    where = "sqlite" if settings.records == "sqlite" else settings.supabase_url or ""
+    listed = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    return f"{where}: {listed or 'no jobs yet'}"
 
 
 def _broker(settings: Settings) -> Check:

@@ -112,6 +112,20 @@ def facts(document: Document, values: Mapping[str, Any], warnings: Sequence[str]
     return table
 
 
+def stack(children: Sequence[Any]) -> str:
+    """The stack's processes in a line."""
+    states = ", ".join(f"{child.name} {child.state.lower()}" for child in children)
+    return "stack: " + (states or "not running (`aseagi up` starts it)")
+
+
+def waiting(jobs: Mapping[str, Mapping[str, str]]) -> str:
+    """Jobs that wait for the records to answer."""
+    done = sum(job["stage"] == "record" for job in jobs.values())
+    lines = [f"[yellow]{len(jobs)} waiting for the records[/yellow], {done} of them finished (results in the bucket)"]
+    lines += [f"  {job_id} at {job['stage']} since {job['since']}" for job_id, job in list(jobs.items())[:10]]
+    return "\n".join(lines)
+
+
 def events(rows: Sequence[Event]) -> Table:
     """What happened to a job."""
     table = Table(header_style="bold")

@@ -146,10 +146,10 @@ class Records(Protocol):
         """Take an open job's lease for so long; False while another holds it."""
 
     def renew_lease(self, job_id: str, holder: str, seconds: float) -> bool:
-        """Keep a lease; False if it was taken back, another's, or the job has ended."""
+        """Keep a lease; False if another has it, or the job has ended."""
 
-    def expire_leases(self, limit: int = 100) -> list[Job]:
-        """Take back leases that are over; each job is given to one caller."""
+    def take_over_leases(self, holder: str, seconds: float, limit: int = 100) -> list[Job]:
+        """Take leases that are over, each job by one caller, who holds them for so long."""
 
     def job(self, job_id: str) -> Job:
         """One job; an unambiguous beginning of its id will do. Raises NotFound."""
@@ -189,8 +189,8 @@ class Records(Protocol):
     def add_rows(self, table: str, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows; one whose ``key`` is there stays as it is."""
 
-    def add_text(self, document_id: str, text: str) -> None:
-        """Make a document's text findable, in place of what was there."""
+    def add_texts(self, texts: Mapping[str, str]) -> None:
+        """Make documents' texts findable, by document id, in place of what was there."""
 
     def texts(self, document_ids: Sequence[str]) -> dict[str, str]:
         """The texts of these documents; one without text is missing."""

@@ -179,7 +179,7 @@ class SqliteRecords(SqliteFile):
             return changed.rowcount == 1
 
     def renew_lease(self, job_id: str, holder: str, seconds: float) -> bool:
-        """Keep a lease; False if it was taken back, another's, or the job has ended."""
+        """Keep a lease; False if another has it, or the job has ended."""
         with self._write("renewing a lease") as db:
             changed = db.execute(
                 f"UPDATE processing_jobs SET lease_until = ? WHERE job_id = ? AND lease_holder = ? AND {_OPEN}",
@@ -187,13 +187,13 @@ class SqliteRecords(SqliteFile):
             )
             return changed.rowcount == 1
 
-    def expire_leases(self, limit: int = 100) -> list[Job]:
-        """Take back leases that are over; each job is given to one caller."""
-        with self._write("expiring leases") as db:
+    def take_over_leases(self, holder: str, seconds: float, limit: int = 100) -> list[Job]:
+        """Take leases that are over, each job by one caller, who holds them for so long."""
+        with self._write("taking leases over") as db:
             over = db.execute(
-                "UPDATE processing_jobs SET lease_holder = NULL, lease_until = NULL WHERE job_id IN (SELECT job_id"
+                "UPDATE processing_jobs SET lease_holder = ?, lease_until = ? WHERE job_id IN (SELECT job_id"
                 " FROM processing_jobs WHERE lease_until < ? ORDER BY lease_until LIMIT ?) RETURNING job_id",
-                (_now(), limit),
+                (holder, _in(seconds), _now(), limit),
             ).fetchall()
             return [self._job(db, row["job_id"]) for row in over]
 
@@ -276,11 +276,12 @@ class SqliteRecords(SqliteFile):
 
     # -- texts as a whole: see ``transfer.py``
 
-    def add_text(self, document_id: str, text: str) -> None:
-        """Make a document's text findable, in place of what was there."""
-        document = self.document(document_id)
-        with self._write("writing a text") as db:
-            _index(db, document, text)
+    def add_texts(self, texts: Mapping[str, str]) -> None:
+        """Make documents' texts findable, by document id, in place of what was there."""
+        documents = [self.document(document_id) for document_id in texts]
+        with self._write("writing texts") as db:
+            for document in documents:
+                _index(db, document, texts[document.document_id])
 
     def texts(self, document_ids: Sequence[str]) -> dict[str, str]:
         """The texts of these documents; one without text is missing."""

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, get_args
 
 import httpx
@@ -26,9 +27,10 @@ from aseagi_tasks.stores.query import parts_of_query, storable
 from aseagi_tasks.stores.records import Document, Event, Hit, Job
 
 log = logging.getLogger(__name__)
-TIMEOUT = httpx.Timeout(20, connect=5)
 #: Tries of one call, with 0.2, 0.4, 0.8 … s between them, each times 0.5 to 1.5; who called tries again later.
 TRIES = 4
+#: Supabase cuts answers off here (its setting "Max rows"), silently.
+MAX_ROWS = 1_000
 #: A tsvector keeps 16,383 positions and 256 of one word: a few pages are well below both.
 PART_CHARACTERS = 20_000
 _DOCUMENT = list(Document.model_fields)
@@ -43,12 +45,14 @@ class SupabaseRecords:
         url: of the project, ``https://….supabase.co``.
         key: a secret (service) key, or a publishable one together with ``token``.
         token: a JWT that says for whom to act (see ``tokens.py``); without one, whom the key says.
+        timeout_s: how long one answer may take.
     Raises:
         ConfigError: url or key are no such thing.
     """
 
-    def __init__(self, url: str, key: str, token: str | None = None) -> None:
+    def __init__(self, url: str, key: str, token: str | None = None, timeout_s: float = 20) -> None:
         self._url, self._key, self._token = url, key, token
+        self._timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, 5))
         self._lock = threading.Lock()
         self._opened: tuple[int, Client] | None = None
         self._client()
@@ -131,11 +135,11 @@ class SupabaseRecords:
         """A job's events, oldest first."""
         columns = ",".join(Event.model_fields)
 
-        def ask(client: Client) -> Any:
+        def ask(client: Client, offset: int) -> Any:
             query = client.table("processing_events").select(columns).eq("job_id", job_id)
-            return query.order("event_id").execute().data
+            return query.order("event_id").limit(MAX_ROWS).offset(offset).execute().data
 
-        return [Event(**row) for row in self._rows("listing events", ask)]
+        return [Event(**row) for row in self._all_rows("listing events", ask)]
 
     def counts(self) -> dict[Status, int]:
         """Jobs by status, every status present."""
@@ -152,9 +156,10 @@ class SupabaseRecords:
         """Keep a lease that is still the holder's."""
         return bool(self._call("renew_lease", {"p_job_id": job_id, "p_holder": holder, "p_seconds": seconds}))
 
-    def expire_leases(self, limit: int = 100) -> list[Job]:
-        """Take back leases that are over; each job is given to one caller."""
-        return [_job(row) for row in self._call("expire_leases", {"p_limit": limit})]
+    def take_over_leases(self, holder: str, seconds: float, limit: int = 100) -> list[Job]:
+        """Take leases that are over, each job by one caller, who holds them for so long."""
+        values = {"p_holder": holder, "p_seconds": seconds, "p_limit": limit}
+        return [_job(row) for row in self._call("take_over_leases", values)]
 
     # -- costs
 
@@ -242,20 +247,23 @@ class SupabaseRecords:
 
         self._try(f"writing {table}", ask)
 
-    def add_text(self, document_id: str, text: str) -> None:
-        """Write a document's text for search, in place of what was there."""
-        self._call("save_text", {"p_document_id": document_id, "p_parts": parts_of_text(text)})
+    def add_texts(self, texts: Mapping[str, str]) -> None:
+        """Make documents' texts findable, by document id, in place of what was there."""
+        self._call("save_texts", {"p_texts": {key: parts_of_text(text) for key, text in texts.items()}})
 
     def texts(self, document_ids: Sequence[str]) -> dict[str, str]:
         """The texts of these documents; one without text is missing."""
 
-        def ask(client: Client) -> Any:
-            query = client.table("document_texts").select("document_id,text").in_("document_id", list(document_ids))
-            return query.order("document_id").order("part").execute().data
-
         found: dict[str, str] = {}
-        for row in self._rows("reading texts", ask):
-            found[row["document_id"]] = found.get(row["document_id"], "") + row["text"]
+        for begin in range(0, len(document_ids), 100):
+            some = list(document_ids[begin : begin + 100])
+
+            def ask(client: Client, offset: int, some: list[str] = some) -> Any:
+                query = client.table("document_texts").select("document_id,text").in_("document_id", some)
+                return query.order("document_id").order("part").limit(MAX_ROWS).offset(offset).execute().data
+
+            for row in self._all_rows("reading texts", ask):
+                found[row["document_id"]] = found.get(row["document_id"], "") + row["text"]
         return found
 
     # -- inside
@@ -296,6 +304,16 @@ class SupabaseRecords:
         found: list[dict[str, Any]] = self._try(doing, checked)
         return found
 
+    def _all_rows(self, doing: str, ask: Callable[..., Any]) -> Iterator[dict[str, Any]]:
+        """Rows page by page: an answer has no more than ``MAX_ROWS``, however many there are."""
+        offset = 0
+        while True:
+            rows = self._rows(doing, partial(ask, offset=offset))
+            yield from rows
+            offset += len(rows)
+            if len(rows) < MAX_ROWS:
+                return
+
     def _try(self, doing: str, ask: Callable[[Client], Any]) -> Any:
         """Ask, and ask again after what may pass; translate what does not."""
         for pause in [*_pauses(), None]:
@@ -323,7 +341,7 @@ class SupabaseRecords:
                     auto_refresh_token=False,
                     persist_session=False,
                     headers=headers,
-                    httpx_client=httpx.Client(timeout=TIMEOUT, limits=limits),
+                    httpx_client=httpx.Client(timeout=self._timeout, limits=limits),
                     postgrest_client_retry=False,  # ours retries writes too, which it can since they are made once
                 )
                 try:

@@ -274,11 +274,13 @@ def test_lease_has_one_holder_until_it_is_over(records: Records) -> None:
     assert not records.start_lease(job_id, "two", 60)
     assert records.renew_lease(job_id, "one", 60)
     assert not records.renew_lease(job_id, "two", 60)
-    assert records.expire_leases() == []
+    assert records.take_over_leases("reaper", 60) == []
     assert records.renew_lease(job_id, "one", -1)
-    assert [job.job_id for job in records.expire_leases()] == [job_id]
-    assert records.expire_leases() == []
+    assert [job.job_id for job in records.take_over_leases("reaper", -1)] == [job_id]
+    assert [job.job_id for job in records.take_over_leases("next reaper", 60)] == [job_id]
+    assert records.take_over_leases("reaper", 60) == []
     assert not records.renew_lease(job_id, "one", 60)
+    assert records.renew_lease(job_id, "next reaper", -1)
     assert records.start_lease(job_id, "two", 60)
     records.cancel(job_id)
     assert not records.renew_lease(job_id, "two", 60)

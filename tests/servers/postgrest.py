@@ -19,6 +19,7 @@ import psycopg
 from psycopg import sql
 
 PREFIX = "/rest/v1/"
+MAX_ROWS = 1000
 #: References > API > Tables and Views > Operators
 OPERATORS = {"eq": "=", "neq": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "like": "LIKE", "ilike": "ILIKE"}
 #: References > Errors > HTTP Status Codes: SQLSTATE, or its beginning, and the status it becomes; the rest is 400
@@ -68,6 +69,7 @@ class PostgrestServer:
     Attributes:
         faults: what to do first, one for each request.
         broken: what to do with every request while it is set.
+        broken_paths: answer 503 where one of these is in the address.
         requests: those that were answered.
     """
 
@@ -76,6 +78,7 @@ class PostgrestServer:
         self.jwt_secret = jwt_secret
         self.faults: list[Fault] = []
         self.broken: Fault | Literal[False] = False
+        self.broken_paths: set[str] = set()
         self.requests: list[Asked] = []
         self.stopping = threading.Event()
         owner = self
@@ -134,6 +137,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         state, body = self.server_state, self.rfile.read(int(self.headers.get("content-length") or 0))
         fault: Fault | Literal[False] = state.faults.pop(0) if state.faults else state.broken
+        if any(name in self.path for name in state.broken_paths):
+            fault = 503
         if fault is None:
             state.stopping.wait(60)
         if fault is None or fault == "refuse":
@@ -169,7 +174,9 @@ class _Handler(BaseHTTPRequestHandler):
             except psycopg.OperationalError as exc:  # References > Errors, group 0: connection
                 raise Problem(503, "PGRST001", "Could not query the database for the schema cache") from exc
         # References > Transactions: one per request; the role and the token's claims hold for it alone
-        with self._db.transaction(), self._db.cursor() as cursor:
+        # Prefer Header > Transaction End Preference (db-tx-end=commit-allow-override)
+        dry = "tx=rollback" in ",".join(self.headers.get_all("prefer", []))
+        with self._db.transaction(force_rollback=dry), self._db.cursor() as cursor:
             cursor.execute(
                 "SELECT set_config('role', %s, true), set_config('request.jwt.claims', %s, true),"
                 " set_config('request.method', %s, true), set_config('request.path', %s, true)",
@@ -254,15 +261,15 @@ class _Request:
         if limit is None and "-" in self.headers.get("range", ""):
             begin, end = self.headers["range"].split("-")
             first, limit = int(begin), str(int(end) - int(begin) + 1) if end else None
-        if limit is not None:
-            tail += sql.SQL(" LIMIT {}").format(sql.Literal(int(limit)))
-        rows = sql.SQL("SELECT {} FROM {}{}{} OFFSET {}").format(
+        # References > Configuration > db-max-rows, which Supabase sets
+        tail += sql.SQL(" LIMIT {}").format(sql.Literal(min(int(limit or MAX_ROWS), MAX_ROWS)))
+        rows = sql.SQL("SELECT {} FROM {} AS t{}{} OFFSET {}").format(
             self._wanted(), self.name, where, tail, sql.Literal(first)
         )
         found, count = self._rows(rows, values)
         total: int | str = "*"
         if "count=exact" in self.prefer:
-            self.cursor.execute(sql.SQL("SELECT count(*) FROM {}{}").format(self.name, where), values)
+            self.cursor.execute(sql.SQL("SELECT count(*) FROM {} AS t{}").format(self.name, where), values)
             total = self.cursor.fetchone()[0]
             if first > total:
                 raise Problem(416, "PGRST103", "Requested range not satisfiable", f"{first} of {total}")
@@ -337,7 +344,7 @@ class _Request:
                 continue
             negated = condition.startswith("not.")
             operator, dot, value = condition.removeprefix("not.").partition(".")
-            left = sql.Identifier(column)
+            left = sql.Identifier("t", column)
             if not dot or column not in self.columns:
                 raise Problem(400, "PGRST100", f"failed to parse filter ({column}={condition})")
             if operator == "is":

@@ -63,6 +63,15 @@ BEGIN
     ), '') WHERE document_id = p_document_id;
 END $$;
 
+-- Several texts at once: {document_id: [part, …]}
+CREATE FUNCTION save_texts(p_texts jsonb) RETURNS void LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE entry record;
+BEGIN
+    FOR entry IN SELECT * FROM jsonb_each(p_texts) LOOP
+        PERFORM public.save_text(entry.key, ARRAY(SELECT jsonb_array_elements_text(entry.value)));
+    END LOOP;
+END $$;
+
 -- Find documents that have every part of a query; a part is a word, a phrase, or either with a last * for a beginning.
 -- Best first among the first 1,000 that match (ranking reads each one); rank is lower for better. Where nothing
 -- matches, names that look alike: exact is false then.

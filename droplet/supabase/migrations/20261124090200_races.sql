@@ -207,10 +207,12 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- Take back leases that are over. Each job is given to one caller; those that another holds at the moment are passed.
-CREATE FUNCTION expire_leases(p_limit integer DEFAULT 100)
+-- Take over leases that are over, each job by one caller. The caller holds them for a while: jobs of which it never
+-- heard, since the answer was lost, are over again then.
+CREATE FUNCTION take_over_leases(p_holder text, p_seconds double precision, p_limit integer DEFAULT 100)
     RETURNS SETOF processing_jobs LANGUAGE sql SET search_path = '' AS $$
-    UPDATE public.processing_jobs SET lease_holder = NULL, lease_until = NULL
+    UPDATE public.processing_jobs
+        SET lease_holder = p_holder, lease_until = clock_timestamp() + make_interval(secs => p_seconds)
         WHERE job_id IN (SELECT job_id FROM public.processing_jobs WHERE lease_until < clock_timestamp()
             ORDER BY lease_until LIMIT p_limit FOR UPDATE SKIP LOCKED)
         RETURNING *

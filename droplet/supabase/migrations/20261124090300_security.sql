@@ -83,7 +83,7 @@ GRANT INSERT, DELETE ON document_texts TO aseagi_worker;
 GRANT INSERT ON processing_events TO aseagi_worker;
 
 GRANT EXECUTE ON FUNCTION register_job, register_document, claim_document, charge_cost, reserve_cost, settle_cost,
-    start_lease, expire_leases, claim_bulk_run, sum_costs TO service_role;
+    start_lease, take_over_leases, claim_bulk_run, sum_costs, save_texts TO service_role;
 GRANT EXECUTE ON FUNCTION begin_stage, end_stage, add_event, end_job, complete_job, save_text, renew_lease
     TO service_role, aseagi_worker;
 GRANT EXECUTE ON FUNCTION search_documents, count_jobs TO service_role, aseagi_viewer;
