@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Task
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
+from celery.utils.time import get_exponential_backoff_interval
 from celery.worker.request import Request
 from redis.exceptions import RedisError
 
@@ -132,11 +133,17 @@ class StageTask(Task):
             try:
                 self.give_up(self.request.id, args, exc)
             except RecordsUnavailable as down:  # run again and come to the same end: it must not go unseen
-                raise self.retry(exc=down, countdown=self.retry_backoff_max) from exc
+                raise self.retry(exc=down, countdown=self._pause()) from exc
             self._has_heard(job_id)
             raise
         self._has_heard(job_id)
         return answer
+
+    def _pause(self) -> int:
+        """Seconds until the next try, as for errors that Celery retries by itself."""
+        return get_exponential_backoff_interval(
+            self.retry_backoff, self.request.retries, self.retry_backoff_max, full_jitter=self.retry_jitter
+        )
 
     def _has_heard(self, job_id: str) -> None:
         """From the records, which a task that is tried again may have been waiting for."""

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from aseagi_tasks import services
 from aseagi_tasks.documents import EXTENSIONS, FINAL, STAGES, Priority
-from aseagi_tasks.errors import AseagiError, NotFound, by_name
+from aseagi_tasks.errors import AseagiError, NotFound, RecordsUnavailable, by_name
 from aseagi_tasks.stores.records import Job
 
 #: Folders are searched for these; a file that is named itself is tried whatever its name.
@@ -120,21 +120,31 @@ def _until_ended(
     from aseagi_tasks.celery import app
     from aseagi_tasks.stages.record import result
 
-    records = services.records()
+    records, away = services.records(), False
     pause = 0.02
+
+    def look(item: Item) -> None:
+        item.job = records.job(item.job_id)
+        if item.job.status in FINAL:
+            if item.job.status == "completed":
+                document = records.document(item.job.document_id or "")
+                item.result = result(item.job_id, document, services.storage())
+            waiting.remove(item)
+            if lines is not None:
+                lines.print(f"{item.path.name}: {item.job.status}")
+        elif item.job.status == "processing":
+            info = app.AsyncResult(item.job_id).info
+            item.progress = info if isinstance(info, dict) else {}
+
     while waiting:
-        for item in list(waiting):
-            item.job = records.job(item.job_id)
-            if item.job.status in FINAL:
-                waiting.remove(item)
-                if item.job.status == "completed":
-                    document = records.document(item.job.document_id or "")
-                    item.result = result(item.job_id, document, services.storage())
-                if lines is not None:
-                    lines.print(f"{item.path.name}: {item.job.status}")
-            elif item.job.status == "processing":
-                info = app.AsyncResult(item.job_id).info
-                item.progress = info if isinstance(info, dict) else {}
+        try:
+            for item in list(waiting):
+                look(item)
+            away = False
+        except RecordsUnavailable as exc:  # the work goes on without us, and waits where it needs them
+            if not away and lines is not None:
+                lines.print(f"[yellow]{exc}[/yellow] Waiting…", highlight=False, soft_wrap=True)
+            away = True
         each_turn()
         draw()
         time.sleep(pause)

@@ -27,8 +27,9 @@ from aseagi_tasks.stores.query import parts_of_query, storable
 from aseagi_tasks.stores.records import Document, Event, Hit, Job
 
 log = logging.getLogger(__name__)
-#: Tries of one call, with 0.2, 0.4, 0.8 … s between them, each times 0.5 to 1.5; who called tries again later.
+#: Tries of one call; who called tries again later. The pause doubles, and is taken 0.5 to 1.5 times.
 TRIES = 4
+FIRST_PAUSE_S = 0.2
 #: Supabase cuts answers off here (its setting "Max rows"), silently.
 MAX_ROWS = 1_000
 #: A tsvector keeps 16,383 positions and 256 of one word: a few pages are well below both.
@@ -376,7 +377,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _pauses() -> list[float]:
-    return [0.2 * 2**attempt * random.uniform(0.5, 1.5) for attempt in range(TRIES - 1)]
+    return [FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.5) for attempt in range(TRIES - 1)]
 
 
 def _may_pass(exc: APIError) -> bool:

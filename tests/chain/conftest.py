@@ -2,14 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from aseagi_tasks.doors.stack import Stack
 from aseagi_tasks.samples import make_samples
-from aseagi_tasks.settings import settings
+from aseagi_tasks.settings import Settings, settings
+
+ASEAGI = [str(Path(sys.executable).with_name("aseagi"))]
+WAIT_S = 90
+
+
+class Up:
+    """A running `aseagi up` and what it said."""
+
+    def __init__(self, home: Path, *arguments: str, **settings: str) -> None:
+        self.home, self.port = home, free_port()
+        self.environment = {**os.environ, "ASEAGI_HOME": str(home), "ASEAGI_MONITOR_PORT": str(self.port), **settings}
+        self.log: IO[bytes] = (home / "up.log").open("wb")
+        self.process = subprocess.Popen(
+            [*ASEAGI, "up", *arguments], env=self.environment, stdout=self.log, stderr=subprocess.STDOUT
+        )
+
+    @property
+    def said(self) -> str:
+        return (self.home / "up.log").read_text()
+
+    @property
+    def stack(self) -> Stack:
+        return Stack(Settings(home=self.home))
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*ASEAGI, *arguments], env=self.environment, capture_output=True, text=True, timeout=WAIT_S
+        )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(ready: Callable[[], bool], what: Callable[[], str]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not ready():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")

@@ -7,61 +7,15 @@ import re
 import signal
 import socket
 import subprocess
-import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
 
 import pytest
 from reportlab.pdfgen.canvas import Canvas
 
-from aseagi_tasks.doors.stack import Stack
-from aseagi_tasks.settings import Settings
-from tests.chain.conftest import processes_of
-
-ASEAGI = [str(Path(sys.executable).with_name("aseagi"))]
-WAIT_S = 90
-
-
-class Up:
-    """A running `aseagi up` and what it said."""
-
-    def __init__(self, home: Path, *arguments: str) -> None:
-        self.home, self.port = home, free_port()
-        self.environment = {**os.environ, "ASEAGI_HOME": str(home), "ASEAGI_MONITOR_PORT": str(self.port)}
-        self.log: IO[bytes] = (home / "up.log").open("wb")
-        self.process = subprocess.Popen(
-            [*ASEAGI, "up", *arguments], env=self.environment, stdout=self.log, stderr=subprocess.STDOUT
-        )
-
-    @property
-    def said(self) -> str:
-        return (self.home / "up.log").read_text()
-
-    @property
-    def stack(self) -> Stack:
-        return Stack(Settings(home=self.home))
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*ASEAGI, *arguments], env=self.environment, capture_output=True, text=True, timeout=WAIT_S
-        )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def until(ready: Callable[[], bool], what: Callable[[], str]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not ready():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.05)
+from tests.chain.conftest import ASEAGI, WAIT_S, Up, processes_of, until
 
 
 @pytest.fixture

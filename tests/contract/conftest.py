@@ -11,9 +11,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers.cloud import Cloud, Project
-from tests.servers.postgres import Postgres
-
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
@@ -40,17 +37,3 @@ def s3_endpoint() -> Iterator[str]:
     finally:
         server.terminate()
         server.wait()
-
-
-@pytest.fixture(scope="session")
-def cloud() -> Iterator[Cloud]:
-    """A real PostgreSQL cluster."""
-    with Postgres() as postgres:
-        yield Cloud(postgres)
-
-
-@pytest.fixture
-def project(cloud: Cloud) -> Iterator[Project]:
-    """A database with our schema and an API over it."""
-    with cloud.project() as made:
-        yield made

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -74,12 +75,8 @@ class Postgres:
 
     def __exit__(self, *_error: object) -> None:
         if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(10)  # "smart": waits for clients
-            except subprocess.TimeoutExpired:
-                self._process.send_signal(3)  # SIGQUIT: at once
-                self._process.wait()
+            self._process.send_signal(signal.SIGINT)  # "fast": clients are sent away
+            self._process.wait(60)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def create(self, template: str = "template0") -> str:

@@ -1,0 +1,76 @@
+"""Migrations are applied in order, each once, whoever applies them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from aseagi_tasks.errors import ConfigError, RecordsUnavailable
+from aseagi_tasks.stores.migrations import FOLDER, migrate, migrations
+from tests.servers.cloud import Cloud
+
+
+@pytest.fixture
+def empty(cloud: Cloud) -> Iterator[str]:
+    """Address of a database with nothing in it."""
+    name = cloud.postgres.create()
+    yield cloud.postgres.url(name)
+    cloud.postgres.drop(name)
+
+
+def test_names_are_those_that_supabase_db_push_takes() -> None:
+    names = [path.name for path in FOLDER.iterdir()]
+    assert names and all(re.fullmatch(r"\d{14}_[a-z_]+\.sql", name) for name in names)
+    assert len({migration.version for migration in migrations()}) == len(names)
+
+
+def test_each_is_applied_once_and_noted_where_supabase_notes_it(empty: str) -> None:
+    applied = [migration.version for migration in migrate(empty)]
+    assert applied == [migration.version for migration in migrations()]
+    assert list(migrate(empty)) == []
+    with psycopg.connect(empty) as db:
+        noted = db.execute("SELECT version, name, statements FROM supabase_migrations.schema_migrations ORDER BY 1")
+        assert [(version, name) for version, name, _ in noted] == [(m.version, m.name) for m in migrations()]
+
+
+def test_two_at_once_apply_each_once(empty: str) -> None:
+    applied: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: applied.extend(migration.version for migration in migrate(empty)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(applied) == [migration.version for migration in migrations()]
+
+
+def test_one_that_fails_is_undone_and_those_before_it_stay(empty: str, tmp_path: Path) -> None:
+    folder = tmp_path / "migrations"
+    shutil.copytree(FOLDER, folder)
+    wrong = folder / "20991231000000_wrong.sql"
+    wrong.write_text("CREATE TABLE half (a int);\nSELECT nonsense;\n")
+    with pytest.raises(ConfigError, match=r"20991231000000_wrong\.sql.*undone.*nonsense"):
+        list(migrate(empty, folder))
+    with psycopg.connect(empty) as db:
+        assert db.execute("SELECT to_regclass('documents') IS NOT NULL, to_regclass('half') IS NULL").fetchone() == (
+            True,
+            True,
+        )
+    wrong.write_text("CREATE TABLE whole (a int);\n")
+    assert [migration.name for migration in migrate(empty, folder)] == ["wrong"]
+    with pytest.raises(ConfigError, match="newer: 20991231000000"):
+        list(migrate(empty))
+
+
+def test_no_answer_is_unavailable_and_the_password_is_not_repeated() -> None:
+    with pytest.raises(RecordsUnavailable) as refused:
+        list(migrate("postgresql://someone:hunter2@127.0.0.1:1/db"))
+    assert "hunter2" not in str(refused.value) + repr(refused.value)
