@@ -83,8 +83,12 @@ def export_records(records: Records, path: Path, tell: Tell = lambda _table, _ro
     if path.exists():
         raise ConfigError(str(path), "is there already.", "Choose another name, or move it away.")
     part, sums = path.with_name(path.name + ".part"), _Sums()
-    table_at, after = _go_on(part, sums)
-    with part.open("a", encoding="utf-8") as file:
+    try:
+        table_at, after = _go_on(part, sums)
+        file = part.open("a", encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(str(path), f"cannot be written: {exc.strerror}.", "Choose another place.") from exc
+    with file:
         if not file.tell():
             file.write(_line({"aseagi_records": FORMAT}) + "\n")
         for table in TABLES[table_at:]:
@@ -182,6 +186,8 @@ def _check(path: Path) -> None:
                 if "row" in line:
                     sums.add(line["table"], line["row"])
                 end = line.get("end")
+    except OSError as exc:
+        raise ConfigError(str(path), f"cannot be read: {exc.strerror}.", "Give a file of `export-records`.") from exc
     except (ValueError, KeyError, UnicodeDecodeError) as exc:
         raise ConfigError(str(path), f"is no export of records ({exc}).", cure) from exc
     if first != {"aseagi_records": FORMAT}:

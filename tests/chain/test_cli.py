@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import jwt
 import pytest
 from PIL import Image
 
@@ -40,6 +41,11 @@ def run(home: Path, *arguments: str, **settings: str) -> subprocess.CompletedPro
         (("process",), 2, "Usage"),
         (("status", "--only", "lost"), 2, "queued"),
         (("frobnicate",), 2, "No such command"),
+        (("migrate",), 5, "ASEAGI_POSTGRES_URL"),
+        (("token", "viewer"), 5, "ASEAGI_SUPABASE_JWT_SECRET"),
+        (("import-records", "no such file.jsonl"), 5, "cannot be read"),
+        (("export-records", "no such folder/x.jsonl"), 5, "cannot be written"),
+        (("restore", "backups/2020/01/01/records-x.sqlite3"), 3, "was not found"),
     ],
 )
 def test_refusal_has_its_code_and_sentence(home: Path, arguments: tuple[str, ...], code: int, said: str) -> None:
@@ -47,6 +53,23 @@ def test_refusal_has_its_code_and_sentence(home: Path, arguments: tuple[str, ...
     assert ran.returncode == code, ran.stderr
     assert said in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_records_move_from_one_home_to_another(home: Path, tmp_path: Path) -> None:
+    assert json.loads(run(home, "export-records", "all.jsonl", "--json").stdout)["documents"]["rows"] == 0
+    moved = run(tmp_path, "import-records", str(home / "all.jsonl"))
+    assert moved.returncode == 0 and moved.stdout.startswith("0 documents, 0 processing_jobs")
+    again = run(home, "export-records", "all.jsonl")
+    assert again.returncode == 5 and "is there already" in again.stderr
+
+
+def test_token_is_for_whom_it_says(home: Path) -> None:
+    secret = {"ASEAGI_SUPABASE_JWT_SECRET": "a secret that is long enough for HS256"}
+    made = run(home, "token", "worker", "--instance", "i-1", "--hours", "1", **secret)
+    claims = jwt.decode(made.stdout.strip(), secret["ASEAGI_SUPABASE_JWT_SECRET"], algorithms=["HS256"])
+    assert (claims["role"], claims["instance"], claims["exp"] - claims["iat"]) == ("aseagi_worker", "i-1", 3600)
+    refused = run(home, "token", "worker", **secret)
+    assert refused.returncode == 2 and "names its instance" in refused.stderr
 
 
 def test_wrong_setting_is_said_before_anything_starts(home: Path) -> None:

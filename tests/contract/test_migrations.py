@@ -13,7 +13,10 @@ import pytest
 
 from aseagi_tasks.errors import ConfigError, RecordsUnavailable
 from aseagi_tasks.stores.migrations import FOLDER, migrate, migrations
-from tests.servers.cloud import Cloud
+from aseagi_tasks.stores.supabase import SupabaseRecords
+from tests.servers.cloud import SECRET, Cloud
+from tests.servers.postgres import Postgres
+from tests.servers.postgrest import PostgrestServer
 
 
 @pytest.fixture
@@ -74,3 +77,25 @@ def test_no_answer_is_unavailable_and_the_password_is_not_repeated() -> None:
     with pytest.raises(RecordsUnavailable) as refused:
         list(migrate("postgresql://someone:hunter2@127.0.0.1:1/db"))
     assert "hunter2" not in str(refused.value) + repr(refused.value)
+
+
+def test_owner_that_is_no_superuser_will_do() -> None:
+    """Supabase's `postgres` role: may make roles and passes row-level security, and is no superuser."""
+    with Postgres() as server:
+        with psycopg.connect(server.url("postgres"), autocommit=True) as db:
+            db.execute("CREATE ROLE supabase_admin SUPERUSER LOGIN")
+            db.execute("CREATE ROLE owner LOGIN CREATEROLE CREATEDB BYPASSRLS")
+        name = server.create()
+        with psycopg.connect(server.url("postgres"), autocommit=True) as db:
+            db.execute(f'ALTER DATABASE "{name}" OWNER TO owner')
+        owners = server.url(name).replace("postgres@", "owner@")
+        assert len(list(migrate(owners))) == len(migrations())
+        with PostgrestServer(server.url(name), SECRET) as api:
+            records = SupabaseRecords(api.url, api.token("anon"), api.token("service_role"))
+            records.register_job("j", "raw/x", "normal", None)
+            assert records.begin_stage("j", "ocr", "w").deliveries == 1
+            assert records.search("nothing") == []
+            records.charge("j", "gpu", 1.0, once="o", detail={})
+            assert records.job("j").cost_usd == 1.0
+            with pytest.raises(ConfigError):
+                SupabaseRecords(api.url, api.token("anon"), api.token("anon")).job("j")

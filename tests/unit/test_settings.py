@@ -56,6 +56,8 @@ def test_unknown_variable_in_the_file_is_an_error_too(tmp_path: Path) -> None:
         ("ASEAGI_DPI", "9", "ASEAGI_DPI: .*150"),
         ("ASEAGI_DPI", "many", "ASEAGI_DPI"),
         ("ASEAGI_STORAGE", "tape", "ASEAGI_STORAGE.*folder.*s3"),
+        ("ASEAGI_RECORDS", "supabase", "ASEAGI_SUPABASE_URL and ASEAGI_SUPABASE_KEY"),
+        ("ASEAGI_SUPABASE_URL", "http://example.com", "ASEAGI_SUPABASE_URL begins with https"),
         ("ASEAGI_ANALYST", "claude", "ASEAGI_ANTHROPIC_API_KEY"),
         ("ASEAGI_OCR_LANGUAGES", "eng; rm -rf /", "ASEAGI_OCR_LANGUAGES"),
         ("ASEAGI_HOME", "/" + "long/" * 30, "ASEAGI_HOME is too long"),
@@ -77,7 +79,14 @@ def test_half_of_the_s3_credentials_is_an_error(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ASEAGI_BROKER_URL", "ASEAGI_S3_SECRET_ACCESS_KEY", "ASEAGI_ANTHROPIC_API_KEY"):
+    for name in (
+        "ASEAGI_BROKER_URL",
+        "ASEAGI_S3_SECRET_ACCESS_KEY",
+        "ASEAGI_ANTHROPIC_API_KEY",
+        "ASEAGI_SUPABASE_KEY",
+        "ASEAGI_SUPABASE_JWT_SECRET",
+        "ASEAGI_POSTGRES_URL",
+    ):
         monkeypatch.setenv(name, "redis://:hunter2@localhost")
     monkeypatch.setenv("ASEAGI_S3_ACCESS_KEY_ID", "AKIA")
     loaded = load(NOWHERE)
