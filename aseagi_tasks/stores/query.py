@@ -31,6 +31,11 @@ def match_expression(query: str) -> str:
     return " ".join(f'"{part.removesuffix("*")}"' + "*" * part.endswith("*") for part in parts_of_query(query))
 
 
+def quoted(name: str) -> str:
+    """A name as a phrase of a query."""
+    return '"' + name.replace('"', " ") + '"'
+
+
 #: Share of common trigrams from which two names count as one with typing errors.
 LIKE_ENOUGH = 0.5
 

@@ -100,7 +100,8 @@ CREATE VIRTUAL TABLE search USING fts5 (
     document_id UNINDEXED, title, case_number, parties, name, text,
     tokenize = "unicode61 remove_diacritics 2"
 );
--- case numbers, titles and parties, to be found with typing errors; under the rowid of the document, as above
-CREATE VIRTUAL TABLE alike USING fts5 (names, tokenize = "trigram");
+-- every case number and party once, to be found with typing errors: trigrams of the name under its rowid
+CREATE TABLE known_names (name TEXT PRIMARY KEY);
+CREATE VIRTUAL TABLE alike USING fts5 (plain, tokenize = "trigram", content = "");
 
 PRAGMA user_version = 2;

@@ -22,7 +22,7 @@ from postgrest import APIError, ReturnMethod
 from supabase import Client, ClientOptions, create_client
 
 from aseagi_tasks.documents import Priority, Source, Stage, Status
-from aseagi_tasks.errors import Cancelled, ConfigError, NotFound, RecordsUnavailable
+from aseagi_tasks.errors import AseagiError, Cancelled, ConfigError, NotFound, RecordsUnavailable
 from aseagi_tasks.stores.query import parts_of_query, storable
 from aseagi_tasks.stores.records import Document, Event, Hit, Job
 
@@ -392,13 +392,13 @@ def _translated(exc: APIError, doing: str) -> Exception:
     code, message = str(exc.code or ""), exc.message or "?"
     if code == "PT404":
         return NotFound(message.rsplit(" ", 1)[-1], f"the {exc.details or 'records'}")
-    if code in ("PGRST202", "PGRST205", "42P01", "42883"):
+    if code in ("PGRST202", "PGRST204", "PGRST205", "42P01", "42883", "42703"):
         return ConfigError("ASEAGI_SUPABASE_URL", f"its database lacks our tables: {message}.", "Run `aseagi migrate`.")
     if code == "42501" or code in ("401", "403", "PGRST301", "PGRST302", "PGRST303") or not code:
         return ConfigError(
             "ASEAGI_SUPABASE_KEY", f"may not do this ({doing}): {message}.", "See README, Cloud records."
         )
-    return RecordsUnavailable(doing, f"{code}: {message}")
+    return AseagiError(f"The records refused {doing}: {code}: {message}")  # final: asked again, they refuse again
 
 
 def _once() -> str:

@@ -34,6 +34,7 @@ TABLES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = 
         {"part": 9, "text": "new"},
         {"text": "changed"},
     ),
+    "known_names": ("name", {"own": "N"}, {"name": "new"}, {"name": "changed"}),
     "processing_jobs": (
         "job_id",
         {"own": "own", "other": "other", "loose": "loose"},
@@ -78,7 +79,7 @@ EXPECTED: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     },
     ("aseagi_viewer", "other"): {
         **dict.fromkeys(TABLES, NOTHING),
-        **dict.fromkeys(("documents", "document_texts", "processing_jobs", "processing_events"), READ),
+        **dict.fromkeys(("documents", "document_texts", "known_names", "processing_jobs", "processing_events"), READ),
     },
     ("anon", "other"): dict.fromkeys(TABLES, NOTHING),
     ("authenticated", "other"): dict.fromkeys(TABLES, NOTHING),
@@ -90,7 +91,7 @@ CONTROL |= {"start_lease", "take_over_leases", "claim_bulk_run", "sum_costs", "s
 STAGE = {"begin_stage", "end_stage", "add_event", "end_job", "complete_job", "save_text", "renew_lease"}
 LOOK = {"search_documents", "count_jobs"}
 PARTS = {"search_words", "search_vector", "without_accents", "token_instance", "is_given_document", "is_given_job"}
-TRIGGERS = {"touch_updated_at", "status_moves_forwards", "ledger_is_not_changed", "add_cost_to_job"}
+TRIGGERS = {"touch_updated_at", "status_moves_forwards", "ledger_is_not_changed", "add_cost_to_job", "keep_names"}
 FUNCTIONS = {
     "service_role": CONTROL | STAGE | LOOK | PARTS,
     "aseagi_worker": STAGE | PARTS,
@@ -125,6 +126,7 @@ def seeded(cloud: Cloud) -> Iterator[Project]:
             db.execute("INSERT INTO cost_reservations (once, kind, usd) VALUES ('own', 'gpu', 1)")
             db.execute("INSERT INTO instances (instance_id, label, state) VALUES ('i-1', 'l1', 'JOINED')")
             db.execute("INSERT INTO bulk_runs (run_id, prefix) VALUES ('r', 'raw/')")
+            db.execute("INSERT INTO known_names (name) VALUES ('N')")
             db.execute("INSERT INTO users (telegram_id, role) VALUES (1, 'operator')")
         yield project
 

@@ -14,7 +14,7 @@ import pytest
 from postgrest import APIError, CountMethod
 
 from aseagi_tasks.documents import Source
-from aseagi_tasks.errors import ConfigError, NotFound, RecordsUnavailable
+from aseagi_tasks.errors import AseagiError, ConfigError, NotFound, RecordsUnavailable
 from aseagi_tasks.stores import supabase
 from aseagi_tasks.stores.records import Document
 from aseagi_tasks.stores.supabase import SupabaseRecords, parts_of_text
@@ -249,3 +249,9 @@ def test_server_says_what_it_does_not_know(project: Project, records: SupabaseRe
     assert refused.value.code == "25006"
     with pytest.raises(NotFound):
         records.begin_stage("nobody", "ocr", "w")
+
+
+def test_what_the_database_refuses_is_final(records: SupabaseRecords) -> None:
+    with pytest.raises(AseagiError, match="23514") as refused:
+        records.register_job("k", "raw/k", "urgent", None)  # type: ignore[arg-type]
+    assert not isinstance(refused.value, RecordsUnavailable)

@@ -213,7 +213,8 @@ CREATE FUNCTION take_over_leases(p_holder text, p_seconds double precision, p_li
     RETURNS SETOF processing_jobs LANGUAGE sql SET search_path = '' AS $$
     UPDATE public.processing_jobs
         SET lease_holder = p_holder, lease_until = clock_timestamp() + make_interval(secs => p_seconds)
-        WHERE job_id IN (SELECT job_id FROM public.processing_jobs WHERE lease_until < clock_timestamp()
+        -- now(), not clock_timestamp(), which changes while it is asked and so uses no index
+        WHERE job_id IN (SELECT job_id FROM public.processing_jobs WHERE lease_until < now()
             ORDER BY lease_until LIMIT p_limit FOR UPDATE SKIP LOCKED)
         RETURNING *
 $$;
@@ -224,7 +225,7 @@ CREATE FUNCTION claim_bulk_run(p_holder text, p_seconds double precision)
     UPDATE public.bulk_runs SET status = 'running', lease_holder = p_holder,
             lease_until = clock_timestamp() + make_interval(secs => p_seconds)
         WHERE run_id = (SELECT run_id FROM public.bulk_runs WHERE status IN ('confirmed', 'running')
-            AND (lease_until IS NULL OR lease_until < clock_timestamp())
+            AND (lease_until IS NULL OR lease_until < now())
             ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
         RETURNING *
 $$;

@@ -34,6 +34,7 @@ $$;
 
 ALTER TABLE documents ENABLE ROW LEVEL SECURITY;
 ALTER TABLE document_texts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE known_names ENABLE ROW LEVEL SECURITY;
 ALTER TABLE processing_jobs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE processing_events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE costs ENABLE ROW LEVEL SECURITY;
@@ -45,6 +46,7 @@ ALTER TABLE users ENABLE ROW LEVEL SECURITY;
 -- the control plane
 CREATE POLICY service ON documents TO service_role USING (true) WITH CHECK (true);
 CREATE POLICY service ON document_texts TO service_role USING (true) WITH CHECK (true);
+CREATE POLICY service ON known_names TO service_role USING (true) WITH CHECK (true);
 CREATE POLICY service ON processing_jobs TO service_role USING (true) WITH CHECK (true);
 CREATE POLICY service ON processing_events TO service_role USING (true) WITH CHECK (true);
 CREATE POLICY service ON costs TO service_role USING (true) WITH CHECK (true);
@@ -52,16 +54,17 @@ CREATE POLICY service ON cost_reservations TO service_role USING (true) WITH CHE
 CREATE POLICY service ON instances TO service_role USING (true) WITH CHECK (true);
 CREATE POLICY service ON bulk_runs TO service_role USING (true) WITH CHECK (true);
 CREATE POLICY service ON users TO service_role USING (true) WITH CHECK (true);
-GRANT SELECT, INSERT, UPDATE, DELETE ON documents, document_texts, processing_jobs, processing_events,
+GRANT SELECT, INSERT, UPDATE, DELETE ON documents, document_texts, known_names, processing_jobs, processing_events,
     cost_reservations, instances, bulk_runs, users TO service_role;
 GRANT SELECT, INSERT ON costs TO service_role;
 
 -- people who look
 CREATE POLICY viewer ON documents FOR SELECT TO aseagi_viewer USING (true);
 CREATE POLICY viewer ON document_texts FOR SELECT TO aseagi_viewer USING (true);
+CREATE POLICY viewer ON known_names FOR SELECT TO aseagi_viewer USING (true);
 CREATE POLICY viewer ON processing_jobs FOR SELECT TO aseagi_viewer USING (true);
 CREATE POLICY viewer ON processing_events FOR SELECT TO aseagi_viewer USING (true);
-GRANT SELECT ON documents, document_texts, processing_jobs, processing_events TO aseagi_viewer;
+GRANT SELECT ON documents, document_texts, known_names, processing_jobs, processing_events TO aseagi_viewer;
 
 -- rented instances: the columns that a stage moves, in the rows that are theirs
 CREATE POLICY worker ON processing_jobs FOR SELECT TO aseagi_worker USING (instance_id = (SELECT token_instance()));

@@ -1,0 +1,158 @@
+"""At 100,000 documents the queries use the indexes that are there for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.servers.cloud import Cloud
+
+ROWS = 100_000
+FILL = f"""
+ALTER TABLE documents DISABLE TRIGGER USER;
+INSERT INTO documents
+    (document_id, sha256, key, name, bytes, media_type, created_at, case_number, title, parties, words)
+    SELECT lpad(to_hex(n), 16, '0'), lpad(to_hex(n), 64, '0'), 'raw/' || n, n || '.pdf', 1, 'application/pdf',
+        now() - make_interval(mins => n), (n / 50) || 'CV' || (n / 50), 'Motion', jsonb_build_array('Party ' || n / 50),
+        'court motion word' || n % 5000
+    FROM generate_series(1, {ROWS}) AS n;
+ALTER TABLE documents ENABLE TRIGGER USER;
+INSERT INTO known_names (name) SELECT md5(n::text) FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO known_names (name) VALUES ('Avery Pellworth');
+INSERT INTO document_texts (document_id, part, text)
+    SELECT document_id, 0, words FROM documents;
+INSERT INTO processing_jobs (job_id, source, priority, status, document_id, created_at, finished_at, lease_until)
+    SELECT 'job-' || n, 'raw/x', 'normal', CASE WHEN n % 1000 = 0 THEN 'processing' ELSE 'completed' END,
+        lpad(to_hex(n), 16, '0'), now() - make_interval(mins => n), CASE WHEN n % 1000 > 0 THEN now() END,
+        CASE WHEN n % 1000 = 0 THEN now() + make_interval(mins => n % 50 - 25) END
+    FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO processing_events (once, job_id, kind)
+    SELECT n::text, 'job-' || n, 'noted' FROM generate_series(1, {ROWS}) AS n;
+ALTER TABLE costs DISABLE TRIGGER USER;
+INSERT INTO costs (once, kind, usd, at, job_id)
+    SELECT n::text, 'gpu', 1, now() - make_interval(mins => n), 'job-' || n FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO bulk_runs (run_id, prefix, status)
+    SELECT n::text, 'raw/', CASE WHEN n % 1000 = 0 THEN 'confirmed' ELSE 'completed' END
+    FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO instances (instance_id, label, state)
+    SELECT n::text, n::text, CASE WHEN n % 1000 = 0 THEN 'JOINED' ELSE 'GONE' END
+    FROM generate_series(1, {ROWS}) AS n;
+ANALYZE;
+"""
+#: what is asked → the statement, as PostgREST or a function sends it, and the index it is to use
+QUERIES = {
+    "job by the beginning of its id": (
+        "SELECT * FROM processing_jobs WHERE job_id >= 'job-4711' AND job_id < 'job-4711~' ORDER BY job_id LIMIT 2",
+        "processing_jobs_pkey",
+    ),
+    "document by the beginning of its id": (
+        "SELECT document_id FROM documents WHERE document_id >= '0000000000000a' AND document_id < '0000000000000a~'"
+        " ORDER BY document_id LIMIT 2",
+        "documents_pkey",
+    ),
+    "document by its bytes": (f"SELECT document_id FROM documents WHERE sha256 = '{'a' * 64}'", "documents_sha256_key"),
+    "newest documents": (
+        "SELECT document_id FROM documents ORDER BY created_at DESC, document_id DESC LIMIT 20",
+        "documents_by_age",
+    ),
+    "newest jobs": ("SELECT * FROM processing_jobs ORDER BY created_at DESC, job_id DESC LIMIT 20", "jobs_by_age"),
+    "newest jobs of a status": (
+        "SELECT * FROM processing_jobs WHERE status = 'processing' ORDER BY created_at DESC, job_id DESC LIMIT 20",
+        "jobs_by_status",
+    ),
+    "jobs of a document": (
+        "SELECT * FROM processing_jobs WHERE document_id = '000000000000abcd' ORDER BY created_at DESC, job_id DESC",
+        "jobs_by_document",
+    ),
+    "events of a job": (
+        "SELECT * FROM processing_events WHERE job_id = 'job-17' ORDER BY event_id LIMIT 1000",
+        "events_by_job",
+    ),
+    "costs of the day": (
+        "SELECT kind, sum(usd) FROM costs WHERE at >= now() - interval '1 day' GROUP BY kind",
+        "costs_by_time",
+    ),
+    "pages of a table": (
+        "SELECT * FROM processing_jobs WHERE job_id > 'job-5' ORDER BY job_id LIMIT 500",
+        "processing_jobs_pkey",
+    ),
+    "texts of documents": (
+        "SELECT document_id, text FROM document_texts WHERE document_id IN ('000000000000abcd', '000000000000abce')"
+        " ORDER BY document_id, part LIMIT 1000",
+        "document_texts_pkey",
+    ),
+    "instances that live": ("SELECT * FROM instances WHERE state NOT IN ('GONE', 'FAILED')", "instances_alive"),
+}
+#: calls whose statements are looked at where they run, inside the function
+CALLS = {
+    "word": ("SELECT * FROM search_documents(ARRAY['word4711'])", "documents_by_word"),
+    "words and a phrase": ("SELECT * FROM search_documents(ARRAY['court motion', 'word4711'])", "documents_by_word"),
+    "name with a typing error": ("SELECT * FROM search_documents(ARRAY['Pelworth'])", "known_names_by_likeness"),
+    "leases that are over": ("SELECT * FROM take_over_leases('me', 60, 10)", "jobs_by_lease"),
+    "next bulk run": ("SELECT * FROM claim_bulk_run('me', 60)", "bulk_runs_to_do"),
+    "reservation": ("SELECT reserve_cost('x', NULL, 'gpu', 1, 2)", "costs_by_time"),
+}
+BIG = (
+    "documents",
+    "document_texts",
+    "known_names",
+    "processing_jobs",
+    "processing_events",
+    "costs",
+    "bulk_runs",
+    "instances",
+)
+
+
+@pytest.fixture(scope="module")
+def large(cloud: Cloud) -> Iterator[psycopg.Connection[Any]]:
+    """A database with 100,000 of everything."""
+    name = cloud.postgres.create(cloud.template)
+    with psycopg.connect(cloud.postgres.url(name), autocommit=True) as db:
+        db.execute(FILL)
+        yield db
+    cloud.postgres.drop(name)
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A plan and everything below it."""
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_query_uses_its_index(large: psycopg.Connection[Any], name: str) -> None:
+    statement, index = QUERIES[name]
+    row = large.execute(f"EXPLAIN (FORMAT JSON) {statement}").fetchone()
+    assert row is not None
+    found = list(nodes(row[0][0]["Plan"]))
+    assert index in {node.get("Index Name") for node in found}, found
+    assert not [node for node in found if node["Node Type"] == "Seq Scan"]
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_function_uses_its_index(large: psycopg.Connection[Any], name: str) -> None:
+    call, index = CALLS[name]
+    said: list[str] = []
+    large.execute("LOAD 'auto_explain'")
+    for setting in ("log_min_duration = 0", "log_nested_statements = on"):
+        large.execute(f"SET auto_explain.{setting}")
+    large.execute("SET client_min_messages = log")
+
+    def keep(notice: psycopg.errors.Diagnostic) -> None:
+        said.append(notice.message_primary or "")
+
+    large.add_notice_handler(keep)
+    try:
+        with large.transaction(force_rollback=True):
+            large.execute(call)
+    finally:
+        large.remove_notice_handler(keep)
+        large.execute("RESET client_min_messages")
+    plans = "\n".join(said)
+    assert f"Scan on {index}" in plans or f"Scan using {index}" in plans, plans
+    assert not [table for table in BIG if f"Seq Scan on {table} " in plans], plans
