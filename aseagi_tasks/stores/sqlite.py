@@ -5,32 +5,21 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 from aseagi_tasks.documents import Priority, Source, Stage, Status
 from aseagi_tasks.errors import Cancelled, NotFound
-from aseagi_tasks.stores.query import (
-    LIKE_ENOUGH,
-    likeness,
-    likeness_expression,
-    match_expression,
-    quoted,
-    storable,
-    without_accents,
-)
-from aseagi_tasks.stores.records import Document, Event, Hit, Job
-from aseagi_tasks.stores.sqlite_file import SqliteFile
+from aseagi_tasks.stores.records import Document, Event, Job
+from aseagi_tasks.stores.sqlite_search import SqliteSearch, document_of, index
 
-#: A search ranks so many of the documents that match; with more, say more words. Postgres does the same.
-MAX_RANKED = 1_000
 _JOB = "job.*, coalesce((SELECT sum(usd) FROM costs WHERE costs.job_id = job.job_id), 0.0) AS cost_usd"
 _OPEN = "status IN ('queued', 'processing')"
 
 
-class SqliteRecords(SqliteFile):
-    """Implements ``records.Records``; see ``SqliteFile`` for the file."""
+class SqliteRecords(SqliteSearch):
+    """Implements ``records.Records``; see ``SqliteFile`` for the file, ``SqliteSearch`` for what it finds."""
 
     # -- jobs
 
@@ -66,7 +55,7 @@ class SqliteRecords(SqliteFile):
             )
             if changed.rowcount == 0:
                 raise NotFound(job_id, "the jobs")
-            return _document(db.execute("SELECT * FROM documents WHERE sha256 = ?", (source.sha256,)).fetchone())
+            return document_of(db.execute("SELECT * FROM documents WHERE sha256 = ?", (source.sha256,)).fetchone())
 
     def claim(self, job_id: str, document_id: str, quiet_since: datetime) -> Job:
         """Say that this job works on the document, unless another does; returns the job that has it."""
@@ -123,7 +112,7 @@ class SqliteRecords(SqliteFile):
             if document is not None:
                 _save_facts(db, document)
             if document is not None and text is not None:
-                _index(db, document, text)
+                index(db, document, text)
             return True
 
     def fail(self, job_id: str, stage: Stage | None, error_class: str, message: str) -> bool:
@@ -249,7 +238,7 @@ class SqliteRecords(SqliteFile):
 
     def document(self, document_id: str) -> Document:
         """One document; an unambiguous beginning of its id will do."""
-        return _document(self._one("documents", "document_id", document_id))
+        return document_of(self._one("documents", "document_id", document_id))
 
     def documents(self, *, limit: int = 100, offset: int = 0) -> list[Document]:
         """Documents, newest first."""
@@ -258,74 +247,9 @@ class SqliteRecords(SqliteFile):
             "SELECT * FROM documents ORDER BY created_at DESC, rowid DESC LIMIT ? OFFSET ?",
             (limit, offset),
         )
-        return [_document(row) for row in rows]
-
-    def search(self, query: str, *, limit: int = 20, offset: int = 0) -> list[Hit]:
-        """Documents whose text or facts contain the words, best first; if none does, names that look alike."""
-        expression = match_expression(query)
-        if not expression:
-            return []
-        rows = self._read(
-            "searching",
-            # Ranked among the first that match, snippets of those shown: two common words in 20,000 papers took 19 ms
-            # with every match ranked. Weights: title, case number, parties, name, text.
-            "WITH matching AS MATERIALIZED (SELECT rowid AS id, bm25(search, 0, 8, 10, 5, 3, 1) AS rank"
-            "  FROM search WHERE search MATCH :words LIMIT :ranked),"
-            " best AS MATERIALIZED (SELECT * FROM matching ORDER BY rank LIMIT :limit OFFSET :offset)"
-            " SELECT documents.*, snippet(search, -1, '[', ']', ' … ', 16) AS snippet, best.rank AS rank"
-            " FROM best CROSS JOIN search ON search.rowid = best.id JOIN documents ON documents.rowid = best.id"
-            " WHERE search MATCH :words ORDER BY best.rank",
-            {"words": expression, "ranked": MAX_RANKED, "limit": limit, "offset": offset},
-        )
-        if not rows and not offset:
-            return self._alike(query, limit)
-        return [Hit(document=_document(row), snippet=row["snippet"], rank=row["rank"]) for row in rows]
-
-    # -- texts as a whole: see ``transfer.py``
-
-    def add_texts(self, texts: Mapping[str, str]) -> None:
-        """Make documents' texts findable, by document id, in place of what was there."""
-        documents = [self.document(document_id) for document_id in texts]
-        with self._write("writing texts") as db:
-            for document in documents:
-                _index(db, document, texts[document.document_id])
-
-    def texts(self, document_ids: Sequence[str]) -> dict[str, str]:
-        """The texts of these documents; one without text is missing."""
-        rows = self._read(
-            "reading texts",
-            "SELECT documents.document_id, search.text FROM documents JOIN search ON search.rowid = documents.rowid"
-            " WHERE documents.document_id IN (SELECT value FROM json_each(?))",
-            (json.dumps(list(document_ids)),),
-        )
-        return {row["document_id"]: row["text"] for row in rows}
+        return [document_of(row) for row in rows]
 
     # -- inside
-
-    def _alike(self, query: str, limit: int) -> list[Hit]:
-        """Documents of the names most like the query: those with most trigrams in common, looked at closely."""
-        expression = likeness_expression(query)
-        if not expression or len(query) > 100:
-            return []
-        names = self._read(
-            "searching names",
-            "SELECT name FROM alike JOIN known_names ON known_names.rowid = alike.rowid WHERE alike MATCH ?"
-            " ORDER BY alike.rank LIMIT 200",
-            (expression,),
-        )
-        alike = sorted(((likeness(query, row["name"]), row["name"]) for row in names), reverse=True)[:10]
-        hits: dict[str, Hit] = {}
-        for found, name in alike:
-            if found >= LIKE_ENOUGH:
-                rows = self._read(
-                    "searching",
-                    "SELECT documents.* FROM search JOIN documents USING (document_id) WHERE search MATCH ? LIMIT ?",
-                    (f"{{case_number parties}} : {match_expression(quoted(name))}", limit),
-                )
-                for document in map(_document, rows):
-                    hit = Hit(document=document, snippet=_names(document), rank=1 - found, exact=False)
-                    hits.setdefault(document.document_id, hit)
-        return list(hits.values())[:limit]
 
     def _end(
         self,
@@ -390,33 +314,6 @@ def _save_facts(db: sqlite3.Connection, document: Document) -> None:
     )
 
 
-def _index(db: sqlite3.Connection, document: Document, text: str) -> None:
-    """Put the text under the rowid of its document, in place of what was there."""
-    (row,) = db.execute("SELECT rowid FROM documents WHERE document_id = ?", (document.document_id,)).fetchone()
-    db.execute("DELETE FROM search WHERE rowid = ?", (row,))
-    db.execute(
-        "INSERT INTO search (rowid, document_id, title, case_number, parties, name, text) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            row,
-            document.document_id,
-            document.title or "",
-            document.case_number or "",
-            "; ".join(document.parties),
-            document.name,
-            storable(text),
-        ),
-    )
-    for name in filter(None, (document.case_number, *document.parties)):
-        added = db.execute("INSERT INTO known_names (name) VALUES (?) ON CONFLICT DO NOTHING", (storable(name),))
-        if added.rowcount:
-            plain = without_accents(name)
-            db.execute("INSERT INTO alike (rowid, plain) VALUES (?, ?)", (added.lastrowid, plain))
-
-
-def _names(document: Document) -> str:
-    return " · ".join(filter(None, (document.case_number, document.title, "; ".join(document.parties))))
-
-
 def _charge(
     db: sqlite3.Connection, job_id: str | None, kind: str, usd: float, once: str, detail: Mapping[str, Any]
 ) -> bool:
@@ -447,11 +344,6 @@ def _event(
 
 def _job(row: sqlite3.Row) -> Job:
     return Job(**{name: row[name] for name in Job.model_fields})
-
-
-def _document(row: sqlite3.Row) -> Document:
-    values = {name: row[name] for name in Document.model_fields}
-    return Document(**{**values, "parties": json.loads(row["parties"]), "versions": json.loads(row["versions"])})
 
 
 def _in(seconds: float) -> str:

@@ -15,7 +15,7 @@ from postgrest import APIError, CountMethod
 
 from aseagi_tasks.documents import Source
 from aseagi_tasks.errors import AseagiError, ConfigError, NotFound, RecordsUnavailable
-from aseagi_tasks.stores import supabase
+from aseagi_tasks.stores import supabase, supabase_api
 from aseagi_tasks.stores.records import Document
 from aseagi_tasks.stores.supabase import SupabaseRecords, parts_of_text
 from tests.servers.cloud import Project
@@ -85,7 +85,7 @@ CALLS: dict[str, tuple[Callable[[SupabaseRecords], Any], Callable[[SupabaseRecor
 def test_call_that_failed_once_is_made_again_and_counts_once(
     project: Project, records: SupabaseRecords, name: str, fault: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supabase, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(supabase_api, "FIRST_PAUSE_S", 0.001)
     call, look, expected = CALLS[name]
     project.api.faults = [fault]
     answer = call(records)
@@ -98,7 +98,7 @@ def test_call_that_failed_once_is_made_again_and_counts_once(
 def test_what_lasts_is_unavailable_and_nothing_is_lost_when_it_ends(
     project: Project, records: SupabaseRecords, broken: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supabase, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(supabase_api, "FIRST_PAUSE_S", 0.001)
     hurried = SupabaseRecords(project.api.url, project.api.token("service_role"), timeout_s=0.3)
     project.api.broken = broken
     for call in (
@@ -116,7 +116,7 @@ def test_what_lasts_is_unavailable_and_nothing_is_lost_when_it_ends(
 
 
 def test_nobody_at_the_address_is_unavailable(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supabase, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(supabase_api, "FIRST_PAUSE_S", 0.001)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -132,10 +132,10 @@ def test_slow_answer_is_waited_for(project: Project, records: SupabaseRecords) -
 
 
 def test_pauses_double_and_differ() -> None:
-    pauses = [supabase._pauses() for _ in range(200)]
-    for attempt in range(supabase.TRIES - 1):
+    pauses = [supabase_api._pauses() for _ in range(200)]
+    for attempt in range(supabase_api.TRIES - 1):
         seen = [some[attempt] for some in pauses]
-        middle = supabase.FIRST_PAUSE_S * 2**attempt
+        middle = supabase_api.FIRST_PAUSE_S * 2**attempt
         assert middle * 0.5 <= min(seen) < middle * 0.7 and middle * 1.3 < max(seen) <= middle * 1.5
 
 
