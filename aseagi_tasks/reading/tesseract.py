@@ -1,4 +1,4 @@
-"""Tesseract as a recognizer: turned upright, straightened, cleaned where it pays, read in this process.
+"""Tesseract as a recognizer, in this process.
 
 In the process (tesserocr) and not as a program for each page (pytesseract): DESIGN.md has the measurement.
 """
@@ -12,15 +12,17 @@ import threading
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from threading import Event
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from aseagi_tasks.documents import Box, Line, Page, Word
-from aseagi_tasks.errors import ConfigError, OutOfMemory, Unreadable
-from aseagi_tasks.reading import cleaning, orientation
+from aseagi_tasks.errors import ConfigError
+from aseagi_tasks.reading import orientation
+from aseagi_tasks.reading.recognizer import NEVER
+from aseagi_tasks.reading.upright import read_upright
 
 # Before the library loads: two processes with threads of their own on two cores stall each other for minutes.
 os.environ["OMP_THREAD_LIMIT"] = "1"
@@ -30,8 +32,6 @@ os.environ["OMP_THREAD_LIMIT"] = "1"
 MIN_WORD_CONFIDENCE, MIN_LINE_CONFIDENCE = 0.1, 0.4
 #: Tesseract's orientation and script detection is believed from this confidence (its own scale).
 MIN_OSD_CONFIDENCE = 2.0
-#: A page whose posture is in doubt and whose words are less sure than this is read the other way up too.
-UNSURE = 0.75
 PAGE_TIMEOUT_S = 120
 
 Grey = NDArray[np.uint8]
@@ -46,6 +46,8 @@ class Tesseract:
         ConfigError: Tesseract or a language is not installed.
     """
 
+    at_once = 1
+
     def __init__(self, languages: str) -> None:
         import tesserocr
 
@@ -54,54 +56,15 @@ class Tesseract:
         self.engine = f"tesseract {tesserocr.tesseract_version().split()[1]} {languages}"
         self._engines = threading.local()
 
-    def read(self, page: Page, image: Path) -> Page:
+    def read(self, page: Page, image: Path, stop: Event = NEVER) -> Page:
         """Recognize a page; one on which nothing is found has no lines and no confidence.
 
         Raises:
             Unreadable: the image is damaged, or it took longer than two minutes. OutOfMemory.
         """
-        grey = cv2.imread(str(image), cv2.IMREAD_GRAYSCALE)
-        if grey is None:
-            raise Unreadable(f"Page {page.number}", "its image is damaged")
-        try:
-            return self._read(page, grey.astype(np.uint8, copy=False))
-        except (MemoryError, cv2.error) as exc:
-            raise OutOfMemory(f"page {page.number} ({page.width_px} x {page.height_px} pixels)") from exc
+        return read_upright(page, image, "tesseract", self.lines, self.detect)
 
-    def _read(self, page: Page, grey: Grey) -> Page:
-        shrink = min(1.0, orientation.MEASURING_DPI / page.dpi)
-        small = cv2.resize(grey, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-        posture = orientation.measure(small)
-        rotation = posture.rotation
-        if not (posture.certain_axis and posture.certain_end):
-            rotation = self._detected(small, rotation)
-        best = self._turned(page, grey, rotation, posture)
-        if not (posture.certain_axis and posture.certain_end) and 0 < (best.confidence or 0) < UNSURE:
-            # read head down, text gives unsure words: the surer of both is right
-            other = self._turned(page, grey, (rotation + 180) % 360, posture)
-            best = max(best, other, key=lambda one: sum(word.confidence for line in one.lines for word in line.words))
-        return best
-
-    def _turned(self, page: Page, grey: Grey, rotation: int, posture: orientation.Posture) -> Page:
-        """The page as read after a turn; half a turn keeps the skew, a quarter has none that was measured."""
-        skew = posture.skew if rotation % 180 == posture.rotation % 180 else 0.0
-        upright = cleaning.turn(grey, rotation)
-        level, back = cleaning.straighten(upright, skew)
-        lines = tuple(self._lines(cleaning.without_rules(cleaning.even_paper(level, page.dpi), page.dpi), page, back))
-        words = [word.confidence for line in lines for word in line.words]
-        return page.model_copy(
-            update={
-                "source": "tesseract",
-                "rotation": rotation,
-                "skew": round(skew, 2),
-                "width_px": upright.shape[1],
-                "height_px": upright.shape[0],
-                "lines": lines,
-                "confidence": round(sum(words) / len(words), 4) if words else None,
-            }
-        )
-
-    def _detected(self, small: Grey, otherwise: int) -> int:
+    def detect(self, small: Grey, otherwise: int) -> int:
         """Tesseract's own word on which way is up, where its data are there and it is sure of it."""
         import tesserocr
 
@@ -114,16 +77,23 @@ class Tesseract:
             return otherwise
         return int(found["orient_deg"]) % 360
 
-    def _lines(self, image: Grey, page: Page, back: NDArray[np.float64]) -> Iterator[Line]:
+    def lines(self, image: Grey, dpi: float) -> tuple[Line, ...]:
+        """The lines of a level page, with boxes in its image.
+
+        Raises:
+            TimeoutError: it took longer than two minutes. Its argument is the limit in seconds.
+        """
+        return tuple(self._lines(image, dpi))
+
+    def _lines(self, image: Grey, dpi: float) -> Iterator[Line]:
         import tesserocr
 
         api = self._engine(tesserocr.PSM.AUTO)
-        _show(api, image, page.dpi)
+        _show(api, image, dpi)
         if not api.Recognize(PAGE_TIMEOUT_S * 1000):
-            raise Unreadable(f"Page {page.number}", f"recognition took longer than {PAGE_TIMEOUT_S} s")
+            raise TimeoutError(PAGE_TIMEOUT_S)
         level, block, words = tesserocr.RIL.WORD, -1, []
         at = api.GetIterator()
-        height, width = image.shape
         for found in tesserocr.iterate_level(at, level) if at else ():
             if found.IsAtBeginningOf(tesserocr.RIL.PARA):
                 block += 1
@@ -131,8 +101,7 @@ class Tesseract:
                 confidence = found.Confidence(level) / 100
                 text = found.GetUTF8Text(level).strip()
                 if text and confidence >= MIN_WORD_CONFIDENCE:
-                    box = _moved(found.BoundingBox(level), back, width, height)
-                    words.append(Word(text, box, round(confidence, 4)))
+                    words.append(Word(text, Box(*found.BoundingBox(level)), round(confidence, 4)))
             if found.IsAtFinalElement(tesserocr.RIL.TEXTLINE, level) and words:
                 line = _line(words, max(block, 0))
                 if line.confidence >= MIN_LINE_CONFIDENCE:
@@ -180,19 +149,6 @@ def _show(api: Any, image: Grey, dpi: float) -> None:
     height, width = image.shape
     api.SetImageBytes(np.ascontiguousarray(image).tobytes(), width, height, 1, width)
     api.SetSourceResolution(round(dpi))
-
-
-def _moved(box: tuple[int, int, int, int], back: NDArray[np.float64], width: int, height: int) -> Box:
-    """A box of the straightened page as the box around it on the upright page."""
-    left, top, right, bottom = box
-    corners = np.array([[left, top, 1], [right, top, 1], [left, bottom, 1], [right, bottom, 1]], np.float64)
-    across, down = back @ corners.T
-    return Box(
-        int(np.clip(round(across.min()), 0, width - 1)),
-        int(np.clip(round(down.min()), 0, height - 1)),
-        int(np.clip(round(across.max()), 1, width)),
-        int(np.clip(round(down.max()), 1, height)),
-    )
 
 
 def _line(words: list[Word], block: int) -> Line:

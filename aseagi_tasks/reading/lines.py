@@ -1,0 +1,316 @@
+"""Where the lines of text are on a level page, and in which order they are read.
+
+On a copy at 150 dpi: ink by an adaptive threshold, rules and blots away, letters closed into words, words linked into
+lines, lines ordered. Sizes are in glyphs (the median height of what looks like a letter) or inches. DESIGN.md has the
+measurements beside Tesseract's layout analysis.
+
+Order: a line comes before one that is below it, and a column before the next one. What stands side by side is columns
+only if a gap goes on through several rows and both sides are as wide as running text, or if one side is a pleading's
+line numbers; otherwise it is rows of a form or a table, read across.
+"""
+
+from __future__ import annotations
+
+import heapq
+from itertools import pairwise
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aseagi_tasks.documents import Box
+
+LINES_DPI = 150.0
+#: Darker than the mean of the surrounding 0.2 inch by so many grey levels is ink.
+_CONTRAST, _AROUND = 15, 31
+_RULE_IN, _TALLEST_IN, _SHORTEST_IN = 0.4, 0.6, 0.035
+#: In glyphs: letters of a word, words of a line, the gap that may part columns.
+_IN_WORD, _IN_LINE = 1.1, 2.6
+#: A gap that goes on through so many rows, with sides so wide, parts columns.
+_COLUMN_ROWS, _COLUMN_IN = 4, 1.2
+#: A side that is no wider is line numbers.
+_NUMBERS_IN = 0.4
+#: Lines further apart than so many line heights, from the bottom of one to the top of the next, are other paragraphs.
+_PARAGRAPH = 0.9
+#: A line taller than so many usual lines is looked at for a valley to split it at.
+_TALL = 1.7
+
+Grey = NDArray[np.uint8]
+Boxes = NDArray[np.int64]  # n x 4: left, top, right, bottom
+
+
+class TextLine(NamedTuple):
+    """A line's box in pixels of the image that was given, and the number of its paragraph, from 0."""
+
+    box: Box
+    block: int
+
+
+def find_lines(image: Grey, dpi: float) -> list[TextLine]:
+    """The lines of a level page, in reading order; none on a page without text.
+
+    Args:
+        image: grey, dark on light.
+        dpi: of the image.
+    """
+    shrink = min(1.0, LINES_DPI / dpi)
+    small = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    scale = dpi * shrink
+    ink = _letters(small.astype(np.uint8, copy=False), scale)
+    words, glyph = _words(ink, scale)
+    if not len(words):
+        return []
+    lines = _linked(words, glyph)
+    lines = np.array([part for line in lines for part in _split(ink, line, _usual_height(lines))], np.int64)
+    lines = lines[_has_letters(ink, lines, scale)]
+    if not len(lines):
+        return []
+    order, blocks = _read(lines, scale)
+    height, width = image.shape
+    found = []
+    for at, block in zip(order, blocks, strict=True):
+        left, top, right, bottom = (lines[at] / shrink).round().astype(int)
+        pad = max(2, round(0.12 * (bottom - top)))
+        box = Box(
+            max(0, int(left) - pad),
+            max(0, int(top) - pad),
+            min(width, int(right) + pad),
+            min(height, int(bottom) + pad),
+        )
+        found.append(TextLine(box, block))
+    return found
+
+
+def _letters(small: Grey, dpi: float) -> Grey:
+    """0 or 1: ink without rules, frames, pictures and specks."""
+    ink = cv2.adaptiveThreshold(small, 1, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, _AROUND, _CONTRAST)
+    long = round(_RULE_IN * dpi)
+    for shape in ((long, 1), (1, long)):
+        rules = cv2.morphologyEx(ink, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_RECT, shape))
+        ink = cv2.subtract(ink, cv2.dilate(rules, np.ones((3, 3), np.uint8)))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
+    wide, tall, area = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT], stats[:, cv2.CC_STAT_AREA]
+    keep = (tall <= _TALLEST_IN * dpi) & (wide <= 4 * dpi) & (area >= 4)
+    # what fills its box and is larger than a letter is a blot or the edge of a picture
+    keep &= ~((area > 0.9 * wide * tall) & (np.minimum(wide, tall) > 0.1 * dpi))
+    keep[0] = False
+    return keep.astype(np.uint8)[labels] if count > 1 else np.zeros_like(ink)
+
+
+def _words(ink: Grey, dpi: float) -> tuple[Boxes, float]:
+    """Boxes of words, and the median height of a glyph."""
+    _, _, glyphs, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
+    tall = glyphs[1:, cv2.CC_STAT_HEIGHT]
+    tall = tall[(tall >= _SHORTEST_IN * dpi) & (tall <= 0.4 * dpi)]
+    if not len(tall):
+        return np.zeros((0, 4), np.int64), 0.0
+    glyph = float(np.median(tall))
+    kernel = np.ones((1, max(3, round(_IN_WORD * glyph))), np.uint8)
+    closed = cv2.morphologyEx(cv2.copyMakeBorder(ink, 0, 0, 40, 40, cv2.BORDER_CONSTANT), cv2.MORPH_CLOSE, kernel)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(closed[:, 40:-40]), connectivity=8)
+    boxes = stats[1:, :4].astype(np.int64)
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes, glyph
+
+
+def _linked(words: Boxes, glyph: float) -> Boxes:
+    """Words side by side joined into lines; dots, accents and dashes to the line that they stand in."""
+    tall = words[:, 3] - words[:, 1]
+    body = words[tall >= 0.55 * glyph]
+    marks = words[tall < 0.55 * glyph]
+    lines = _joined(body, glyph, 0.5)
+    for mark in marks:
+        if not len(lines):
+            break
+        middle = (mark[1] + mark[3]) / 2
+        across = np.maximum(0, np.maximum(lines[:, 0] - mark[2], mark[0] - lines[:, 2]))
+        down = np.maximum(0, np.maximum(lines[:, 1] - middle, middle - lines[:, 3]))
+        near = (across <= 1.3 * glyph) & (down <= 0.35 * glyph)
+        if near.any():
+            at = int(np.argmin(np.where(near, across + 3 * down, np.inf)))
+            lines[at] = _around(lines[at], mark)
+    return _joined(lines, glyph, 0.5)
+
+
+def _joined(boxes: Boxes, glyph: float, overlap: float) -> Boxes:
+    """Boxes that overlap vertically and are no further apart than words, joined until nothing changes."""
+    while len(boxes) > 1:
+        left, top, right, bottom = boxes.T
+        tall = bottom - top
+        shared = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)
+        apart = np.maximum(left[:, None], left) - np.minimum(right[:, None], right)
+        lower = np.minimum(tall[:, None], tall)
+        like = np.maximum(tall[:, None], tall) <= 2.5 * lower
+        reach = np.minimum(_IN_LINE * glyph, 1.5 * np.maximum(tall[:, None], tall))
+        linked = (shared >= overlap * lower) & (apart <= reach) & like
+        groups = _groups(linked)
+        if len(groups) == len(boxes):
+            return boxes
+        boxes = np.array([[*boxes[g, :2].min(axis=0), *boxes[g, 2:].max(axis=0)] for g in groups], np.int64)
+    return boxes
+
+
+def _groups(linked: NDArray[np.bool_]) -> list[list[int]]:
+    """Connected parts of a symmetric relation."""
+    parent = list(range(len(linked)))
+
+    def root(at: int) -> int:
+        while parent[at] != at:
+            parent[at] = parent[parent[at]]
+            at = parent[at]
+        return at
+
+    for a, b in zip(*np.nonzero(np.triu(linked, 1)), strict=True):
+        parent[root(int(a))] = root(int(b))
+    groups: dict[int, list[int]] = {}
+    for at in range(len(linked)):
+        groups.setdefault(root(at), []).append(at)
+    return list(groups.values())
+
+
+def _around(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.array([min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])], np.int64)
+
+
+def _usual_height(lines: Boxes) -> float:
+    return float(np.median(lines[:, 3] - lines[:, 1]))
+
+
+def _split(ink: Grey, line: NDArray[np.int64], usual: float) -> list[NDArray[np.int64]]:
+    """A line as tall as two is cut where there is least ink between them, if there is little; else it stays."""
+    left, top, right, bottom = line
+    tall = bottom - top
+    if tall < _TALL * usual or right - left < 2 * tall:
+        return [line]
+    rows = ink[top:bottom, left:right].sum(axis=1).astype(float)
+    edge = max(1, int(0.6 * usual))
+    inner = rows[edge : tall - edge]
+    if not len(inner) or inner.min() > 0.25 * rows.mean():
+        return [line]
+    cut = top + edge + int(np.argmin(inner))
+    upper, lower = np.array([left, top, right, cut]), np.array([left, cut, right, bottom])
+    return [*_split(ink, _tight(ink, upper), usual), *_split(ink, _tight(ink, lower), usual)]
+
+
+def _tight(ink: Grey, box: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The box around the ink in a box."""
+    left, top, right, bottom = box
+    inside = ink[top:bottom, left:right]
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    if not len(rows):
+        return box
+    return np.array([left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1], np.int64)
+
+
+def _has_letters(ink: Grey, lines: Boxes, dpi: float) -> NDArray[np.bool_]:
+    """Lines tall enough to be read, and with ink in them."""
+    tall = lines[:, 3] - lines[:, 1]
+    filled = np.array([ink[t:b, l:r].mean() if b > t and r > l else 0 for l, t, r, b in lines])  # noqa: E741
+    return (tall >= _SHORTEST_IN * dpi) & (filled > 0.02)
+
+
+# -- order
+
+
+def _read(lines: Boxes, dpi: float) -> tuple[list[int], list[int]]:
+    """Indices of the lines in reading order, and each one's paragraph."""
+    rows = _rows(lines, dpi)
+    boxes = np.array([[*lines[row, :2].min(axis=0), *lines[row, 2:].max(axis=0)] for row in rows], np.int64)
+    order = _ordered(boxes)
+    usual, block = _usual_height(lines), 0
+    found, blocks = [], []
+    for before, at in pairwise([-1, *order]):
+        if before >= 0:
+            above, below = boxes[before], boxes[at]
+            apart = below[1] - above[3] > _PARAGRAPH * max(usual, min(above[3] - above[1], below[3] - below[1]))
+            aside = below[0] >= above[2] or below[2] <= above[0] or below[1] < above[1] - usual
+            block += bool(apart or aside)
+        found += rows[at]
+        blocks += [block] * len(rows[at])
+    return found, blocks
+
+
+def _rows(lines: Boxes, dpi: float) -> list[list[int]]:
+    """Lines side by side that are read across, from left to right; columns stay apart."""
+    left, top, right, bottom = lines.T
+    tall = bottom - top
+    shared = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)
+    level = (shared >= 0.5 * np.minimum(tall[:, None], tall)) & ((right[:, None] <= left) | (right <= left[:, None]))
+    beside = level & ~_parted(lines, level, dpi)
+    # only neighbours are linked: what lies between two is linked to both or parts them
+    for a, b in zip(*np.nonzero(beside), strict=True):
+        if right[a] <= left[b]:
+            between = level[a] & level[b] & (left >= right[a]) & (right <= left[b])
+            if between.any():
+                beside[a, b] = beside[b, a] = False
+    rows = _groups(beside)
+    return [sorted(row, key=lambda at: int(left[at])) for row in rows]
+
+
+def _parted(lines: Boxes, level: NDArray[np.bool_], dpi: float) -> NDArray[np.bool_]:
+    """Which pairs of lines on one level belong to different columns."""
+    left, _, right, _ = lines.T
+    wide = right - left
+    parted = np.zeros_like(level)
+    pairs = [(a, b) for a, b in zip(*np.nonzero(level), strict=True) if right[a] <= left[b]]
+    gaps = np.array([(right[a], left[b]) for a, b in pairs]).reshape(-1, 2)
+    for (a, b), (start, end) in zip(pairs, gaps, strict=True):
+        # rows in which the same gap is open
+        common = np.minimum(end, gaps[:, 1]) - np.maximum(start, gaps[:, 0])
+        same = [pairs[at] for at in np.flatnonzero(common >= min(0.08 * dpi, end - start))]
+        lefts = {x for x, _ in same}
+        rights = {y for _, y in same}
+        if min(len(lefts), len(rights)) < _COLUMN_ROWS:
+            continue
+        width_left, width_right = np.median(wide[list(lefts)]), np.median(wide[list(rights)])
+        columns = min(width_left, width_right) >= _COLUMN_IN * dpi
+        numbers = min(wide[a], wide[b]) <= _NUMBERS_IN * dpi and (
+            (width_left <= _NUMBERS_IN * dpi and _straight(right[list(lefts)], left[list(lefts)], dpi))
+            or (width_right <= _NUMBERS_IN * dpi and _straight(right[list(rights)], left[list(rights)], dpi))
+        )
+        if columns or (numbers and max(width_left, width_right) >= _COLUMN_IN * dpi):
+            parted[a, b] = parted[b, a] = True
+    return parted
+
+
+def _straight(right: NDArray[np.int64], left: NDArray[np.int64], dpi: float) -> bool:
+    """Whether narrow lines stand exactly below each other, on their left or on their right."""
+    return bool(min(np.ptp(right), np.ptp(left)) < 0.12 * dpi)
+
+
+def _ordered(boxes: Boxes) -> list[int]:
+    """Above before below where they overlap across; left before right where nothing spans both between them.
+
+    Source: T. Breuel, "High performance document layout analysis" (2003), section on reading order.
+    """
+    left, top, right, bottom = boxes.T
+    count = len(boxes)
+    middle = (top + bottom) / 2
+    overlap = (np.minimum(right[:, None], right) - np.maximum(left[:, None], left)) > 0
+    before = overlap & (middle[:, None] < middle)
+    beside = ~overlap & (right[:, None] <= left)
+    for a, b in zip(*np.nonzero(beside), strict=True):
+        low, high = sorted((middle[a], middle[b]))
+        between = (middle > low) & (middle < high) & overlap[a] & overlap[b]
+        before[a, b] = not between.any()
+    waiting = before.sum(axis=0)
+    ready = [(int(top[at]), int(left[at]), at) for at in range(count) if not waiting[at]]
+    heapq.heapify(ready)
+    order: list[int] = []
+    placed = np.zeros(count, bool)
+    while len(order) < count:
+        if not ready:  # two that each come before the other: the upper one goes first
+            rest = np.flatnonzero(~placed)
+            at = int(rest[np.lexsort((left[rest], top[rest]))[0]])
+        else:
+            at = heapq.heappop(ready)[2]
+        if placed[at]:
+            continue
+        placed[at] = True
+        order.append(at)
+        for after in np.flatnonzero(before[at] & ~placed):
+            waiting[after] -= 1
+            if not waiting[after]:
+                heapq.heappush(ready, (int(top[after]), int(left[after]), int(after)))
+    return order

@@ -1,0 +1,114 @@
+"""A page image turned upright, straightened and cleaned, read, and its boxes taken back to the page.
+
+What every recognizer does around its reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aseagi_tasks.documents import Box, Line, Page, TextSource
+from aseagi_tasks.errors import OutOfMemory, Unreadable
+from aseagi_tasks.reading import cleaning, orientation
+
+#: A page whose posture is in doubt and whose words are less sure than this is read the other way up too.
+UNSURE = 0.75
+
+Grey = NDArray[np.uint8]
+#: Level page image, dpi → lines with boxes in that image.
+ReadLines = Callable[[Grey, float], tuple[Line, ...]]
+#: Page at ``orientation.MEASURING_DPI``, the rotation that was measured → the rotation that is believed.
+Detect = Callable[[Grey, int], int]
+
+
+def read_upright(page: Page, image: Path, source: TextSource, read_lines: ReadLines, detect: Detect) -> Page:
+    """Read a page, whichever way up it is.
+
+    Args:
+        page: the unread page. image: grey 8-bit, of its size.
+        source: what the page is said to be read by.
+        read_lines: reads a level page. detect: asked where the measured posture is in doubt.
+    Returns:
+        The page as ``Recognizer.read`` returns it.
+    Raises:
+        Unreadable: the image is damaged, or ``read_lines`` took too long (TimeoutError). OutOfMemory.
+        Whatever else ``read_lines`` raises.
+    """
+    grey = cv2.imread(str(image), cv2.IMREAD_GRAYSCALE)
+    if grey is None:
+        raise Unreadable(f"Page {page.number}", "its image is damaged")
+    try:
+        return _read(page, grey.astype(np.uint8, copy=False), source, read_lines, detect)
+    except TimeoutError as exc:
+        raise Unreadable(f"Page {page.number}", f"its recognition took longer than {exc.args[0]} s") from exc
+    except (MemoryError, cv2.error) as exc:
+        raise OutOfMemory(f"page {page.number} ({page.width_px} x {page.height_px} pixels)") from exc
+
+
+def _read(page: Page, grey: Grey, source: TextSource, read_lines: ReadLines, detect: Detect) -> Page:
+    shrink = min(1.0, orientation.MEASURING_DPI / page.dpi)
+    small = cv2.resize(grey, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    posture = orientation.measure(small)
+    certain = posture.certain_axis and posture.certain_end
+    rotation = posture.rotation if certain else detect(small, posture.rotation)
+    best = _turned(page, grey, rotation, posture, source, read_lines)
+    if not certain and 0 < (best.confidence or 0) < UNSURE:
+        # read head down, text gives unsure words: the surer of both is right
+        other = _turned(page, grey, (rotation + 180) % 360, posture, source, read_lines)
+        best = max(best, other, key=lambda one: sum(line.confidence * len(line.text) for line in one.lines))
+    return best
+
+
+def _turned(
+    page: Page, grey: Grey, rotation: int, posture: orientation.Posture, source: TextSource, read_lines: ReadLines
+) -> Page:
+    """The page as read after a turn; half a turn keeps the skew, a quarter has none that was measured."""
+    skew = posture.skew if rotation % 180 == posture.rotation % 180 else 0.0
+    upright = cleaning.turn(grey, rotation)
+    level, back = cleaning.straighten(upright, skew)
+    clean = cleaning.without_rules(cleaning.even_paper(level, page.dpi), page.dpi)
+    height, width = clean.shape
+    lines = tuple(_moved_line(line, back, width, height) for line in read_lines(clean, page.dpi))
+    weights = [(line.confidence, max(1, len(line.words) or len(line.text.split()))) for line in lines]
+    return page.model_copy(
+        update={
+            "source": source,
+            "rotation": rotation,
+            "skew": round(skew, 2),
+            "width_px": upright.shape[1],
+            "height_px": upright.shape[0],
+            "lines": lines,
+            "confidence": round(sum(c * n for c, n in weights) / sum(n for _, n in weights), 4) if weights else None,
+        }
+    )
+
+
+def _moved_line(line: Line, back: NDArray[np.float64], width: int, height: int) -> Line:
+    """A line with its boxes on the upright page."""
+    if np.array_equal(back, np.eye(2, 3)):
+        return line
+    words = tuple(word._replace(box=_moved(word.box, back, width, height)) for word in line.words)
+    if words:
+        left, top, right, bottom = zip(*(word.box for word in words), strict=True)
+        box = Box(min(left), min(top), max(right), max(bottom))
+    else:
+        box = _moved(line.box, back, width, height)
+    return line.model_copy(update={"box": box, "words": words})
+
+
+def _moved(box: Box, back: NDArray[np.float64], width: int, height: int) -> Box:
+    """A box of the straightened page as the box around it on the upright page."""
+    left, top, right, bottom = box
+    corners = np.array([[left, top, 1], [right, top, 1], [left, bottom, 1], [right, bottom, 1]], np.float64)
+    across, down = back @ corners.T
+    return Box(
+        int(np.clip(round(across.min()), 0, width - 1)),
+        int(np.clip(round(down.min()), 0, height - 1)),
+        int(np.clip(round(across.max()), 1, width)),
+        int(np.clip(round(down.max()), 1, height)),
+    )
