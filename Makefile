@@ -44,5 +44,5 @@ test-programs:
 	@touch $@
 
 .venv/installed-dev: setup.cfg pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev,trocr]'
 	@touch .venv/installed $@

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-TextSource = Literal["text-layer", "tesseract", "trocr", "blank"]
+TextSource = Literal["text-layer", "tesseract", "trocr", "hybrid", "blank"]
 MediaType = Literal["application/pdf", "image/jpeg", "image/png", "image/tiff"]
 Priority = Literal["high", "normal", "low"]
 Status = Literal["queued", "processing", "completed", "error", "cancelled"]
@@ -49,6 +49,14 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class OtherReading(Frozen):
+    """What a second engine read where a line stands, and was less sure of."""
+
+    text: str
+    confidence: float
+    source: TextSource
+
+
 class Line(Frozen):
     """One line of text in reading order. ``block`` counts paragraphs within the page, from 0."""
 
@@ -58,6 +66,7 @@ class Line(Frozen):
     source: TextSource
     block: int = 0
     words: tuple[Word, ...] = ()
+    other: OtherReading | None = None
 
 
 class Page(Frozen):

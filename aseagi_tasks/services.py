@@ -5,9 +5,11 @@ Implementations are imported here and only when chosen: a process pays for what 
 
 from __future__ import annotations
 
+import os
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from aseagi_tasks.errors import ConfigError
 from aseagi_tasks.notify import ConsoleNotifier, Notifier
@@ -78,11 +80,39 @@ def postgres_url() -> str:
 
 
 @cache
+def ocr_engine() -> Literal["tesseract", "trocr", "hybrid"]:
+    """What ``auto`` comes to on this machine: TrOCR if a GPU and its weights are there, else Tesseract."""
+    conf = settings()
+    if conf.ocr_engine != "auto":
+        return conf.ocr_engine
+    can_run = Path("/dev/nvidiactl").exists() and all(map(find_spec, ("torch", "transformers")))
+    return "trocr" if can_run and _has_weights(conf.trocr_model) else "tesseract"
+
+
+def _has_weights(model: str) -> bool:
+    """Whether a checkpoint is on this machine: a folder, or in Hugging Face's cache."""
+    hub = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser() / "hub"
+    cache_folder = hub / f"models--{model.replace('/', '--')}"
+    return (Path(model) / "config.json").is_file() or any(cache_folder.glob("snapshots/*/config.json"))
+
+
+@cache
 def recognizer() -> Recognizer:
-    """What reads page images."""
+    """What reads page images. Models are loaded when the first page is read."""
     from aseagi_tasks.reading.tesseract import Tesseract
 
-    return Tesseract(settings().ocr_languages)
+    conf, engine = settings(), ocr_engine()
+    tesseract = Tesseract(conf.ocr_languages)
+    if engine == "tesseract":
+        return tesseract
+    from aseagi_tasks.reading.trocr import TrOCR
+
+    trocr = TrOCR(conf.trocr_model, tesseract.detect)
+    if engine == "trocr":
+        return trocr
+    from aseagi_tasks.reading.hybrid import Hybrid
+
+    return Hybrid(tesseract, trocr)
 
 
 @cache

@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     anthropic_base_url: str | None = None
     claude_model: str = "claude-haiku-5-5"
 
+    ocr_engine: Literal["auto", "tesseract", "trocr", "hybrid"] = "auto"
+    trocr_model: str = Field("microsoft/trocr-base-handwritten", description="A folder, or a name on Hugging Face.")
+    ocr_threads: int = Field(8, ge=1, le=64, description="Documents that one process reads at a time with TrOCR.")
     ocr_languages: str = Field("eng", pattern=r"^[A-Za-z_]+(\+[A-Za-z_]+)*$")
     dpi: int = Field(300, ge=150, le=600)
     max_bytes: int = Field(500_000_000, ge=1)

@@ -57,14 +57,100 @@ def sources() -> tuple[list[str], list[str]]:
     return words, dictionary
 
 
-MONTHS = "January February March April May June July August September October November December".split()
-LEGAL = (
-    "Plaintiff Defendant Petitioner Respondent Appellant Appellee Motion Order Court Superior District County State "
-    "United States of America Case No. Declaration Exhibit Affidavit hereby pursuant to Rule Fed. R. Civ. P. U.S.C. "
-    "F.3d Cal. App. Minor Attorney for Judge Hon. Department Dated Signature perjury custody visitation hearing police "
-    "report officer incident notice summons complaint judgment decree stipulation evidence witness jury trial appeal "
-    "filed clerk deputy sheriff petition allegations dismissed granted denied v. et al. In re the matter of "
-).split()
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+LEGAL = [
+    "Plaintiff",
+    "Defendant",
+    "Petitioner",
+    "Respondent",
+    "Appellant",
+    "Appellee",
+    "Motion",
+    "Order",
+    "Court",
+    "Superior",
+    "District",
+    "County",
+    "State",
+    "United",
+    "States",
+    "of",
+    "America",
+    "Case",
+    "No.",
+    "Declaration",
+    "Exhibit",
+    "Affidavit",
+    "hereby",
+    "pursuant",
+    "to",
+    "Rule",
+    "Fed.",
+    "R.",
+    "Civ.",
+    "P.",
+    "U.S.C.",
+    "F.3d",
+    "Cal.",
+    "App.",
+    "Minor",
+    "Attorney",
+    "for",
+    "Judge",
+    "Hon.",
+    "Department",
+    "Dated",
+    "Signature",
+    "perjury",
+    "custody",
+    "visitation",
+    "hearing",
+    "police",
+    "report",
+    "officer",
+    "incident",
+    "notice",
+    "summons",
+    "complaint",
+    "judgment",
+    "decree",
+    "stipulation",
+    "evidence",
+    "witness",
+    "jury",
+    "trial",
+    "appeal",
+    "filed",
+    "clerk",
+    "deputy",
+    "sheriff",
+    "petition",
+    "allegations",
+    "dismissed",
+    "granted",
+    "denied",
+    "v.",
+    "et",
+    "al.",
+    "In",
+    "re",
+    "the",
+    "matter",
+    "of",
+]
 
 
 def made_up(rng: random.Random) -> str:
@@ -75,17 +161,23 @@ def made_up(rng: random.Random) -> str:
         lambda: f"{month} {day}, {year}",
         lambda: f"{rng.randint(1, 12):02d}/{day:02d}/{rng.choice([year, year % 100])}",
         lambda: f"${rng.randint(1, 999_999):,}.{rng.randint(0, 99):02d}",
-        lambda: f"{rng.randint(0, 9)}:{rng.randint(10, 99)}-{rng.choice(['cv', 'cr', 'CV'])}-{rng.randint(1, 99999):05d}-"
-        + "".join(rng.choices(capitals, k=rng.randint(2, 3))),
+        lambda: (
+            f"{rng.randint(0, 9)}:{rng.randint(10, 99)}-{rng.choice(['cv', 'cr', 'CV'])}-{rng.randint(1, 99999):05d}-"
+            + "".join(rng.choices(capitals, k=rng.randint(2, 3)))
+        ),
         lambda: f"No. {rng.choice(capitals)}{rng.randint(1000, 9_999_999)}",
         lambda: f"{rng.choice(['J', 'FL', 'CIV', 'BC', 'SC'])}{rng.randint(10, 99)}-{rng.randint(10000, 99999)}",
         lambda: f"({rng.randint(200, 999)}) {rng.randint(200, 999)}-{rng.randint(0, 9999):04d}",
         lambda: f"§ {rng.randint(1, 9999)}({rng.choice('abcdefgh')})({rng.randint(1, 9)})",
-        lambda: f"{rng.randint(1, 999)} {rng.choice(['F.2d', 'F.3d', 'U.S.', 'S. Ct.', 'P.2d'])} {rng.randint(1, 1999)}",
+        lambda: (
+            f"{rng.randint(1, 999)} {rng.choice(['F.2d', 'F.3d', 'U.S.', 'S. Ct.', 'P.2d'])} {rng.randint(1, 1999)}"
+        ),
         lambda: f"{rng.randint(1, 40)}{rng.choice(['.', ')', '', ':'])}",
         lambda: "".join(rng.choices(CHARACTERS[1:], k=rng.randint(2, 14))),
         lambda: "".join(rng.choices(capitals + "0123456789-", k=rng.randint(4, 14))),
-        lambda: f"{rng.choice(['www.', 'http://', ''])}{rng.choice(['court', 'law', 'records'])}.{rng.choice(['gov', 'org', 'com'])}",
+        lambda: (
+            f"{rng.choice(['www.', 'http://', ''])}{rng.choice(['court', 'law', 'records'])}.{rng.choice(['gov', 'org', 'com'])}"
+        ),
         lambda: rng.choice(["____", "......", "/s/", "[ ]", "[X]", "* * *", "- 2 -", "&", "%", "#", "@", "•"]),
     )
     return rng.choice(choices)()
@@ -131,7 +223,10 @@ def fonts() -> list[str]:
     """Files of the installed Latin text fonts that have every character we write, in a stable order."""
     listed = subprocess.run(["fc-list", ":lang=en", "file"], capture_output=True, text=True, check=True).stdout
     files = sorted({line.split(":")[0] for line in listed.splitlines()})
-    unwanted = re.compile(r"symbol|dingbat|math|emoji|comfortaa|initials|z003|swash|keyboard|outline|shadow|black|hairline|thin|lmsy|lmmi|lmex", re.I)
+    unwanted = re.compile(
+        r"symbol|dingbat|math|emoji|comfortaa|initials|z003|swash|keyboard|outline|shadow|black|hairline|thin|lmsy|lmmi|lmex",
+        re.I,
+    )
     usable = []
     for file in files:
         if not file.endswith((".ttf", ".otf", ".t1", ".pfb")) or unwanted.search(Path(file).name):
@@ -142,7 +237,11 @@ def fonts() -> list[str]:
             continue
         empty = font.getmask("\ufffe").getbbox()
         drawn = [font.getmask(c) for c in "AaGgQq059§“—"]
-        if all(mask.getbbox() for mask in drawn) and len({bytes(mask) for mask in drawn}) == len(drawn) and empty != drawn[0].getbbox():
+        if (
+            all(mask.getbbox() for mask in drawn)
+            and len({bytes(mask) for mask in drawn}) == len(drawn)
+            and empty != drawn[0].getbbox()
+        ):
             usable.append(file)
     return usable
 
@@ -158,7 +257,7 @@ def picture(text: str, file: str, rng: random.Random) -> np.ndarray:
     image = np.asarray(canvas)
     noise = np.random.default_rng(rng.getrandbits(32))
     # the cut: around the ink, or around what ascenders and descenders would take
-    ascent, descent = font.getmetrics()
+    ascent, _ = font.getmetrics()
     base = pad - top + ascent
     if rng.random() < 0.5:
         above, below = pad - rng.uniform(0.0, 0.2) * size, image.shape[0] - pad + rng.uniform(0.0, 0.2) * size
@@ -223,7 +322,14 @@ def render(count: int, files: list[str], seed: int, *, held_out: bool) -> tuple[
 
 def make_model() -> Any:
     """TrOCR's shape in small: ViT encoder, TrOCR decoder."""
-    from transformers import TrOCRConfig, TrOCRForCausalLM, VisionEncoderDecoderConfig, VisionEncoderDecoderModel, ViTConfig, ViTModel
+    from transformers import (
+        TrOCRConfig,
+        TrOCRForCausalLM,
+        VisionEncoderDecoderConfig,
+        VisionEncoderDecoderModel,
+        ViTConfig,
+        ViTModel,
+    )
 
     encoder = ViTConfig(
         hidden_size=192, num_hidden_layers=4, num_attention_heads=4, intermediate_size=512, image_size=[HEIGHT, WIDTH],
@@ -262,7 +368,10 @@ def states(model: Any, pixels: torch.Tensor) -> torch.Tensor:
     """The encoder on strips that may be narrower than the widest: as many positions as patches."""
     parts = model.encoder.embeddings
     patches = parts.patch_embeddings.projection(pixels).flatten(2).transpose(1, 2)
-    x = torch.cat([parts.cls_token.expand(len(pixels), -1, -1), patches], 1) + parts.position_embeddings[:, : patches.shape[1] + 1]
+    x = (
+        torch.cat([parts.cls_token.expand(len(pixels), -1, -1), patches], 1)
+        + parts.position_embeddings[:, : patches.shape[1] + 1]
+    )
     # the layers, whatever this release calls their list
     for layer in model.encoder.encoder.layer if hasattr(model.encoder, "encoder") else model.encoder.layers:
         out = layer(x)
@@ -270,7 +379,9 @@ def states(model: Any, pixels: torch.Tensor) -> torch.Tensor:
     return model.encoder.layernorm(x)
 
 
-def batch(strips: list[np.ndarray], texts: list[str], chosen: list[int], numbers: dict[str, int]) -> tuple[torch.Tensor, torch.Tensor]:
+def batch(
+    strips: list[np.ndarray], texts: list[str], chosen: list[int], numbers: dict[str, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Pixels (n, 1, HEIGHT, W) in [-1, 1], right side white; labels (n, T), -100 where there is none."""
     wide = max(strips[i].shape[1] for i in chosen)
     wide = min(WIDTH, math.ceil(wide / (8 * PATCH)) * 8 * PATCH)
@@ -327,7 +438,9 @@ def train(model: Any, strips: list[np.ndarray], texts: list[str], *, epochs: flo
         order = list(range(len(strips)))
         rng.shuffle(order)
         # batches of like widths, in any order
-        pools = [sorted(order[p : p + 64 * size], key=lambda i: strips[i].shape[1]) for p in range(0, len(order), 64 * size)]
+        pools = [
+            sorted(order[p : p + 64 * size], key=lambda i: strips[i].shape[1]) for p in range(0, len(order), 64 * size)
+        ]
         batches = [pool[b : b + size] for pool in pools for b in range(0, len(pool), size)]
         rng.shuffle(batches)
         for chosen in batches:

@@ -22,6 +22,7 @@ from xmlrpc.client import ServerProxy
 
 import redis
 
+from aseagi_tasks import services
 from aseagi_tasks.errors import ConfigError, TransientError
 from aseagi_tasks.settings import Settings
 
@@ -162,17 +163,23 @@ class Stack:
         conf, celery = self.settings, f"{sys.executable} -m celery -A aseagi_tasks"
         worker = f"{celery} worker --loglevel {conf.log_level} --without-gossip --without-mingle"
         programs = {
-            "reading": (20, f"{worker} -n reading@%%h -Q cpu,gpu -P prefork -c {conf.cpu_workers}"),
+            "reading": (20, f"{worker} -n reading@%%h -Q {self._reading_queues} -P prefork -c {conf.cpu_workers}"),
             "analysis": (20, f"{worker} -n analysis@%%h -Q claude -P threads -c {conf.claude_threads}"),
             "control": (20, f"{worker} -n control@%%h -Q control -P threads -c 1"),
             "beat": (30, f"{celery} beat --loglevel {conf.log_level} -s {self.run / 'beat'} --pidfile="),
         }
+        if services.ocr_engine() != "tesseract":  # one process owns the model; documents are its threads
+            programs["lines"] = (20, f"{worker} -n lines@%%h -Q gpu -P threads -c {conf.ocr_threads}")
         if self.monitor:
             programs["monitor"] = (30, f"{celery} flower --conf={ROOT / 'flower' / 'flowerconfig.py'}")
         if conf.broker_url is None:
             programs["redis"] = (10, f"{_program('redis-server')} {self.run / 'redis.conf'}")
             (self.run / "redis.conf").write_text(redis_configuration(conf))
         return programs
+
+    @property
+    def _reading_queues(self) -> str:
+        return "cpu,gpu" if services.ocr_engine() == "tesseract" else "cpu"
 
     def _configuration(self) -> str:
         ini = configparser.RawConfigParser()
@@ -251,7 +258,8 @@ class Stack:
     def _workers_answer(self) -> bool:
         from aseagi_tasks.celery import app
 
-        return len(app.control.ping(timeout=0.4, limit=3)) >= 3
+        workers = 3 if services.ocr_engine() == "tesseract" else 4
+        return len(app.control.ping(timeout=0.4, limit=workers)) >= workers
 
     def _monitor_answers(self) -> bool:
         try:

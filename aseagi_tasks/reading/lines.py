@@ -27,12 +27,14 @@ _CONTRAST, _AROUND = 15, 31
 _RULE_IN, _TALLEST_IN, _SHORTEST_IN = 0.4, 0.6, 0.035
 #: In glyphs: letters of a word, words of a line, the gap that may part columns.
 _IN_WORD, _IN_LINE = 1.1, 2.6
+#: Spaces of a justified line are up to so many times its height.
+_JUSTIFIED = 1.9
 #: A gap that goes on through so many rows, with sides so wide, parts columns.
 _COLUMN_ROWS, _COLUMN_IN = 4, 1.2
 #: A side that is no wider is line numbers.
 _NUMBERS_IN = 0.4
-#: Lines further apart than so many line heights, from the bottom of one to the top of the next, are other paragraphs.
-_PARAGRAPH = 0.9
+#: Lines further apart than so many line heights, and than half again the usual, are other paragraphs.
+_PARAGRAPH = 0.75
 #: A line taller than so many usual lines is looked at for a valley to split it at.
 _TALL = 1.7
 
@@ -61,16 +63,15 @@ def find_lines(image: Grey, dpi: float) -> list[TextLine]:
     words, glyph = _words(ink, scale)
     if not len(words):
         return []
-    lines = _linked(words, glyph)
+    lines = _parted_at_gutters(_swallowed(_linked(words, glyph)), words, scale)
     lines = np.array([part for line in lines for part in _split(ink, line, _usual_height(lines))], np.int64)
     lines = lines[_has_letters(ink, lines, scale)]
     if not len(lines):
         return []
-    order, blocks = _read(lines, scale)
     height, width = image.shape
     found = []
-    for at, block in zip(order, blocks, strict=True):
-        left, top, right, bottom = (lines[at] / shrink).round().astype(int)
+    for line, block in _read(lines, scale):
+        left, top, right, bottom = (line / shrink).round().astype(int)
         pad = max(2, round(0.12 * (bottom - top)))
         box = Box(
             max(0, int(left) - pad),
@@ -86,9 +87,9 @@ def _letters(small: Grey, dpi: float) -> Grey:
     """0 or 1: ink without rules, frames, pictures and specks."""
     ink = cv2.adaptiveThreshold(small, 1, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, _AROUND, _CONTRAST)
     long = round(_RULE_IN * dpi)
-    for shape in ((long, 1), (1, long)):
-        rules = cv2.morphologyEx(ink, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_RECT, shape))
-        ink = cv2.subtract(ink, cv2.dilate(rules, np.ones((3, 3), np.uint8)))
+    across = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((1, long), np.uint8))
+    down = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((long, 1), np.uint8))
+    ink = cv2.subtract(ink, cv2.dilate(np.maximum(across, down), np.ones((3, 3), np.uint8)))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
     wide, tall, area = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT], stats[:, cv2.CC_STAT_AREA]
     keep = (tall <= _TALLEST_IN * dpi) & (wide <= 4 * dpi) & (area >= 4)
@@ -149,6 +150,49 @@ def _joined(boxes: Boxes, glyph: float, overlap: float) -> Boxes:
             return boxes
         boxes = np.array([[*boxes[g, :2].min(axis=0), *boxes[g, 2:].max(axis=0)] for g in groups], np.int64)
     return boxes
+
+
+def _swallowed(lines: Boxes) -> Boxes:
+    """Lines without those that lie within another: dots and accents of large letters."""
+    area = (lines[:, 2:] - lines[:, :2]).prod(axis=1)
+    low, high = np.maximum(lines[:, None, :2], lines[:, :2]), np.minimum(lines[:, None, 2:], lines[:, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=2)
+    inside = (shared > 0.7 * area[:, None]) & (area[:, None] < area)
+    return lines[~inside.any(axis=1)]
+
+
+def _parted_at_gutters(lines: Boxes, words: Boxes, dpi: float) -> Boxes:
+    """Lines cut where they run across a gutter that other lines keep: its gap may be no wider than between words."""
+    level = _level(lines)
+    parted = _parted(lines, level, dpi)
+    starts = np.unique(
+        [lines[b] for a, b in zip(*np.nonzero(parted), strict=True) if lines[a, 2] <= lines[b, 0]], axis=0
+    )
+    if not len(starts):
+        return lines
+    out = []
+    for line in lines:
+        left, top, right, bottom = line
+        middle = (words[:, 1] + words[:, 3]) / 2
+        own = words[(words[:, 0] >= left) & (words[:, 2] <= right) & (middle >= top) & (middle <= bottom)]
+        own = own[np.argsort(own[:, 0])]
+        near = np.abs(starts[:, 1] - top) < 4 * (bottom - top)
+        at = left
+        for one, other in pairwise(own):
+            begins = (np.abs(starts[near, 0] - other[0]) <= 0.04 * dpi).sum() >= 2
+            if begins and other[0] - one[2] >= 0.05 * dpi and one[2] - at > _COLUMN_IN * dpi < right - other[0]:
+                out.append(np.array([at, top, one[2], bottom], np.int64))
+                at = other[0]
+        out.append(np.array([at, top, right, bottom], np.int64))
+    return np.array(out, np.int64)
+
+
+def _level(lines: Boxes) -> NDArray[np.bool_]:
+    """Which pairs of lines stand side by side."""
+    left, top, right, bottom = lines.T
+    tall = bottom - top
+    shared = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)
+    return (shared >= 0.5 * np.minimum(tall[:, None], tall)) & ((right[:, None] <= left) | (right <= left[:, None]))
 
 
 def _groups(linked: NDArray[np.bool_]) -> list[list[int]]:
@@ -213,30 +257,42 @@ def _has_letters(ink: Grey, lines: Boxes, dpi: float) -> NDArray[np.bool_]:
 # -- order
 
 
-def _read(lines: Boxes, dpi: float) -> tuple[list[int], list[int]]:
-    """Indices of the lines in reading order, and each one's paragraph."""
+def _read(lines: Boxes, dpi: float) -> list[tuple[NDArray[np.int64], int]]:
+    """The lines in reading order, each with its paragraph; what a wide space had parted is one line again."""
     rows = _rows(lines, dpi)
     boxes = np.array([[*lines[row, :2].min(axis=0), *lines[row, 2:].max(axis=0)] for row in rows], np.int64)
     order = _ordered(boxes)
     usual, block = _usual_height(lines), 0
-    found, blocks = [], []
+    gaps = boxes[order[1:], 1] - boxes[order[:-1], 3]
+    close = gaps[(gaps > -usual) & (gaps < 4 * usual)]
+    spacing = float(np.median(close)) if len(close) else 0.0
+    found = []
     for before, at in pairwise([-1, *order]):
         if before >= 0:
             above, below = boxes[before], boxes[at]
-            apart = below[1] - above[3] > _PARAGRAPH * max(usual, min(above[3] - above[1], below[3] - below[1]))
+            apart = below[1] - above[3] > max(_PARAGRAPH * usual, 1.5 * spacing)
             aside = below[0] >= above[2] or below[2] <= above[0] or below[1] < above[1] - usual
             block += bool(apart or aside)
-        found += rows[at]
-        blocks += [block] * len(rows[at])
-    return found, blocks
+        found += [(line, block) for line in _closed(lines[rows[at]])]
+    return found
+
+
+def _closed(row: Boxes) -> list[NDArray[np.int64]]:
+    """Neighbours of a row joined where the space between them is that of a justified line."""
+    joined = [row[0]]
+    for line in row[1:]:
+        tall = max(line[3] - line[1], joined[-1][3] - joined[-1][1])
+        if line[0] - joined[-1][2] <= _JUSTIFIED * tall:
+            joined[-1] = _around(joined[-1], line)
+        else:
+            joined.append(line)
+    return joined
 
 
 def _rows(lines: Boxes, dpi: float) -> list[list[int]]:
     """Lines side by side that are read across, from left to right; columns stay apart."""
-    left, top, right, bottom = lines.T
-    tall = bottom - top
-    shared = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)
-    level = (shared >= 0.5 * np.minimum(tall[:, None], tall)) & ((right[:, None] <= left) | (right <= left[:, None]))
+    left, _, right, _ = lines.T
+    level = _level(lines)
     beside = level & ~_parted(lines, level, dpi)
     # only neighbours are linked: what lies between two is linked to both or parts them
     for a, b in zip(*np.nonzero(beside), strict=True):

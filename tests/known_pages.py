@@ -1,13 +1,12 @@
 """Pages of which the text, and where each line stands, is known: born-digital pages, rendered and then made unclean.
 
-From the samples and, where it lies beside the project, the corpus. No benchmark by itself.
+From the samples and, where it lies beside the project, the corpus.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,12 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
 from aseagi_tasks.reading import textlayer
 from aseagi_tasks.samples import make_samples, read_truth
 from aseagi_tasks.samples.scanning import Scan, photograph, scan
 
+ROOT = Path(__file__).parents[1]
 CORPUS = Path(os.environ.get("ASEAGI_CORPUS", ROOT.parent / "shared" / "corpus")) / "court"
 #: of the corpus, with the pages whose text layer says all that is printed on them
 FILINGS = {
@@ -34,20 +32,20 @@ FILINGS = {
     "vector-pdf.pdf": 4,
 }
 DPI = 300
-
 Grey = NDArray[np.uint8]
+Boxes = NDArray[np.int64]  # n x 4: left, top, right, bottom
 
 
 class KnownPage(NamedTuple):
-    """A born-digital page: its picture at 300 dpi, its text, and its lines' boxes (n x 4, around their ink)."""
+    """A born-digital page: its picture at 300 dpi, its lines, and their boxes around the ink, broken at wide gaps."""
 
     name: str
     image: Grey
-    text: str
-    boxes: NDArray[np.int64]
+    lines: list[str]
+    boxes: Boxes
 
 
-def born_digital() -> Iterator[KnownPage]:
+def born_digital(*, corpus: bool = True) -> Iterator[KnownPage]:
     """Pages of the samples' and the corpus' text layers."""
     with TemporaryDirectory() as folder:
         samples = Path(folder) / "samples"
@@ -56,7 +54,7 @@ def born_digital() -> Iterator[KnownPage]:
             kinds = [page.kind for page in read_truth(path).pages]
             yield from _pages(path, [n for n, kind in enumerate(kinds, 1) if kind == "text-layer"][:3])
     for name, last in FILINGS.items():
-        if (CORPUS / name).is_file():
+        if corpus and (CORPUS / name).is_file():
             yield from _pages(CORPUS / name, list(range(1, last + 1)))
 
 
@@ -73,23 +71,32 @@ def _pages(path: Path, numbers: list[int]) -> Iterator[KnownPage]:
             assert image is not None
             page = pages[number - 1]
             boxes = list(_line_boxes(page, image.astype(np.uint8)))
-            text = "\n".join(" ".join(page.words[s.start : s.stop]) for s in page.lines)
-            yield KnownPage(f"{path.stem[:14]} p{number}", image.astype(np.uint8), text, np.array(boxes).reshape(-1, 4))
+            lines = [" ".join(page.words[span.start : span.stop]) for span in page.lines]
+            name = f"{path.stem[:14]} p{number}"
+            yield KnownPage(name, image.astype(np.uint8), lines, np.array(boxes, np.int64).reshape(-1, 4))
 
 
 def _line_boxes(page: textlayer.TextPage, image: Grey) -> Iterator[list[int]]:
-    """The boxes around the ink of each line, broken where a gap is wider than a quarter of an inch."""
-    for span in page.lines:
-        boxes = page.boxes[span.start : span.stop]
-        cuts = [0, *(np.flatnonzero(boxes[1:, 0] - boxes[:-1, 2] > 18) + 1).tolist(), len(boxes)]
-        for start, stop in zip(cuts, cuts[1:], strict=False):
-            part = boxes[start:stop]
-            left, top = (part[:, :2].min(axis=0) * DPI / 72).astype(int).clip(0)
-            right, bottom = (part[:, 2:].max(axis=0) * DPI / 72).astype(int)
-            ink = image[top:bottom, left:right] < 160
-            rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-            if len(rows) > 8:
-                yield [left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1]
+    """The boxes around the ink of each line, broken where a gap is wider than a quarter of an inch, and only there."""
+    spans = [page.boxes[span.start : span.stop] for span in page.lines]
+    boxes = [box for span in spans for box in span]
+    lines: list[list[NDArray[np.float64]]] = []
+    for box in sorted(boxes, key=lambda box: box[0]):
+        for line in lines:
+            last = line[-1]
+            shared = min(last[3], box[3]) - max(last[1], box[1])
+            if shared > 0.5 * min(last[3] - last[1], box[3] - box[1]) and box[0] - last[2] <= 18:
+                line.append(box)
+                break
+        else:
+            lines.append([box])
+    for line in lines:
+        part = np.array(line)
+        left, top = (part[:, :2].min(axis=0) * DPI / 72).astype(int).clip(0)
+        right, bottom = (part[:, 2:].max(axis=0) * DPI / 72).astype(int)
+        for found in tightened(np.array([[left, top, right, bottom]]), image).tolist():
+            if found[3] - found[1] > 8:
+                yield found
 
 
 def degraded(page: Grey, how: str) -> tuple[Grey, float]:
@@ -117,4 +124,23 @@ def degraded(page: Grey, how: str) -> tuple[Grey, float]:
     return scan(small, chosen, rng), float(chosen.dpi)
 
 
-HOWS = ("clean", "noise", "blur", "skew", "fax", "photo")
+def matched(boxes: Boxes, others: Boxes) -> int:
+    """How many of ``boxes`` have one among ``others`` with an intersection over union above one half."""
+    if not len(boxes) or not len(others):
+        return 0
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=2)
+    area, other = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1), (others[:, 2:] - others[:, :2]).prod(axis=1)
+    return int((shared / (area[:, None] + other - shared) > 0.5).any(axis=1).sum())
+
+
+def tightened(boxes: Boxes, image: Grey) -> Boxes:
+    """The boxes around the ink in boxes; those without ink are left out."""
+    out = []
+    for left, top, right, bottom in boxes:
+        ink = image[top:bottom, left:right] < 160
+        rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+        if len(rows):
+            out.append([left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1])
+    return np.array(out, np.int64).reshape(-1, 4)
