@@ -77,11 +77,17 @@ def _pages(path: Path, numbers: list[int]) -> Iterator[KnownPage]:
 
 
 def _line_boxes(page: textlayer.TextPage, image: Grey) -> Iterator[list[int]]:
-    """The boxes around the ink of each line, broken where a gap is wider than a quarter of an inch, and only there."""
-    spans = [page.boxes[span.start : span.stop] for span in page.lines]
-    boxes = [box for span in spans for box in span]
+    """The boxes around the ink of each line, broken where a gap is wider than a quarter of an inch, and only there.
+
+    pdftotext breaks justified lines at smaller gaps. A pleading's line numbers are lines of their own.
+    """
     lines: list[list[NDArray[np.float64]]] = []
-    for box in sorted(boxes, key=lambda box: box[0]):
+    numbers: list[list[NDArray[np.float64]]] = []
+    for at in np.argsort(page.boxes[:, 0], kind="stable"):
+        box = page.boxes[at]
+        if page.words[at].isdigit() and len(page.words[at]) <= 2 and box[0] < 100:
+            numbers.append([box])
+            continue
         for line in lines:
             last = line[-1]
             shared = min(last[3], box[3]) - max(last[1], box[1])
@@ -90,6 +96,7 @@ def _line_boxes(page: textlayer.TextPage, image: Grey) -> Iterator[list[int]]:
                 break
         else:
             lines.append([box])
+    lines += numbers
     for line in lines:
         part = np.array(line)
         left, top = (part[:, :2].min(axis=0) * DPI / 72).astype(int).clip(0)
