@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_shutting_down
+from celery.signals import celeryd_after_setup, worker_shutting_down
 
 from aseagi_tasks.settings import settings
 
@@ -29,12 +30,22 @@ def _drain_in_time(how: str, **_kwargs: Any) -> None:
         timer.start()
 
 
-def give_back_unacknowledged() -> None:
-    """Put every message that a dead worker had taken back into its queue, at once.
+@celeryd_after_setup.connect
+def _take_over(instance: Any, **_kwargs: Any) -> None:
+    """On one machine each queue has one worker: what it had taken when it died is its own again when it starts."""
+    if settings().broker_url is None:
+        give_back_unacknowledged(set(instance.app.amqp.queues.consume_from))
 
-    Only for a stack that is just starting: no worker runs, so nobody is at work on them. Otherwise they would wait
-    for the visibility time-out.
+
+def give_back_unacknowledged(queues: set[str]) -> None:
+    """Put every message that a dead worker had taken from these queues back, at once.
+
+    Only where no other worker reads them. Otherwise they would wait for the visibility time-out.
     """
-    options = {**app.conf.broker_transport_options, "visibility_timeout": 0}
-    with app.connection_for_write(transport_options=options) as connection:
-        connection.default_channel.qos.restore_visible(num=1_000_000)
+    with app.connection_for_write() as connection:
+        channel = connection.default_channel
+        with channel.conn_or_acquire() as client:
+            for tag, entry in client.hgetall(channel.unacked_key).items():
+                _message, _exchange, routing_key = json.loads(entry)
+                if routing_key in queues:
+                    channel.qos.restore_by_tag(tag, client)

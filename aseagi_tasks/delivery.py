@@ -26,10 +26,9 @@ from aseagi_tasks.celery import app
 from aseagi_tasks.documents import FINAL, Priority, Source, Stage
 from aseagi_tasks.errors import AseagiError, Quarantined, RateLimited, RecordsUnavailable, TransientError
 from aseagi_tasks.settings import settings
-from aseagi_tasks.stores.records import Job
 
 if TYPE_CHECKING:
-    from aseagi_tasks.stages.workplace import Workplace
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -181,14 +180,14 @@ class ProcessTask(StageTask):
 
 
 def stage(name: Stage, **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Make a task of a function that does one stage's work in a ``Workplace``.
+    """Make a task of a function that does one stage's work in a ``Workplace``, given the job and the task's options.
 
     The task begins the stage in the records (which counts deliveries and notices a cancelled job), runs the function,
     and writes seconds and worker. The function returns a detail for the event, or None.
     """
 
-    def decorate(work: Callable[[StageTask, Workplace, Job], Mapping[str, Any] | None]) -> Any:
-        def run(self: StageTask, job_id: str) -> Any:
+    def decorate(work: Callable[..., Mapping[str, Any] | None]) -> Any:
+        def run(self: StageTask, job_id: str, *options: str) -> Any:
             from aseagi_tasks.stages.workplace import Workplace
 
             records, worker = services.records(), self.request.hostname or "?"
@@ -201,7 +200,7 @@ def stage(name: Stage, **options: Any) -> Callable[[Callable[..., Any]], Any]:
             document = records.document(job.document_id or "")
             source = Source(**document.model_dump(include=set(Source.model_fields)))
             started = time.monotonic()
-            answer = self.work(self, Workplace(job_id, source, services.storage(), settings()), job)
+            answer = self.work(self, Workplace(job_id, source, services.storage(), settings()), job, *options)
             if name == "record":
                 return answer  # its end is that of the job
             records.end_stage(job_id, name, time.monotonic() - started, worker, answer or {})

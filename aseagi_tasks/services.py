@@ -6,20 +6,23 @@ Implementations are imported here and only when chosen: a process pays for what 
 from __future__ import annotations
 
 import os
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, get_args
 
 from aseagi_tasks.errors import ConfigError
 from aseagi_tasks.notify import ConsoleNotifier, Notifier
-from aseagi_tasks.settings import settings
+from aseagi_tasks.settings import OcrEngine, settings
 
 if TYPE_CHECKING:
     from aseagi_tasks.analysis.analyst import Analyst
     from aseagi_tasks.reading.recognizer import Recognizer
+    from aseagi_tasks.reading.tesseract import Tesseract
     from aseagi_tasks.stores.records import Records
     from aseagi_tasks.stores.storage import Storage
+
+ENGINES: tuple[str, ...] = get_args(OcrEngine)
 
 
 @cache
@@ -79,14 +82,25 @@ def postgres_url() -> str:
     return address.get_secret_value()
 
 
-@cache
-def ocr_engine() -> Literal["tesseract", "trocr", "hybrid"]:
-    """What ``auto`` comes to on this machine: TrOCR if a GPU and its weights are there, else Tesseract."""
+def ocr_engine(asked: str | None = None) -> tuple[str, str]:
+    """Engine and checkpoint: what was asked for a document, else the settings'.
+
+    ``auto`` is TrOCR if a GPU and the weights are on this machine, else Tesseract.
+
+    Args:
+        asked: ``auto``, ``tesseract``, ``trocr``, ``hybrid``; the last two also as ``trocr:CHECKPOINT``.
+    Raises:
+        ConfigError: there is no such engine.
+    """
     conf = settings()
-    if conf.ocr_engine != "auto":
-        return conf.ocr_engine
-    can_run = Path("/dev/nvidiactl").exists() and all(map(find_spec, ("torch", "transformers")))
-    return "trocr" if can_run and _has_weights(conf.trocr_model) else "tesseract"
+    engine, _, model = (asked or conf.ocr_engine).partition(":")
+    if engine not in ENGINES or (model and engine not in ("trocr", "hybrid")):
+        raise ConfigError(f"OCR engine {asked!r}", "is not known.", f"{', '.join(ENGINES)}, or trocr:CHECKPOINT.")
+    model = model or conf.trocr_model
+    if engine == "auto":
+        can_run = Path("/dev/nvidiactl").exists() and all(map(find_spec, ("torch", "transformers")))
+        engine = "trocr" if can_run and _has_weights(model) else "tesseract"
+    return engine, model
 
 
 def _has_weights(model: str) -> bool:
@@ -96,23 +110,29 @@ def _has_weights(model: str) -> bool:
     return (Path(model) / "config.json").is_file() or any(cache_folder.glob("snapshots/*/config.json"))
 
 
+def recognizer(asked: str | None = None) -> Recognizer:
+    """What reads page images; ``asked`` as for ``ocr_engine``. Models are loaded when the first page is read."""
+    engine, model = ocr_engine(asked)
+    return _tesseract() if engine == "tesseract" else _with_model(engine, model)
+
+
 @cache
-def recognizer() -> Recognizer:
-    """What reads page images. Models are loaded when the first page is read."""
+def _tesseract() -> Tesseract:
     from aseagi_tasks.reading.tesseract import Tesseract
 
-    conf, engine = settings(), ocr_engine()
-    tesseract = Tesseract(conf.ocr_languages)
-    if engine == "tesseract":
-        return tesseract
+    return Tesseract(settings().ocr_languages)
+
+
+@lru_cache(maxsize=2)  # models take gigabytes of a GPU
+def _with_model(engine: str, model: str) -> Recognizer:
     from aseagi_tasks.reading.trocr import TrOCR
 
-    trocr = TrOCR(conf.trocr_model, tesseract.detect)
+    trocr = TrOCR(model, _tesseract().detect)
     if engine == "trocr":
         return trocr
     from aseagi_tasks.reading.hybrid import Hybrid
 
-    return Hybrid(tesseract, trocr)
+    return Hybrid(_tesseract(), trocr)
 
 
 @cache
@@ -139,6 +159,6 @@ def notifier() -> Notifier:
     return ConsoleNotifier()
 
 
-def versions() -> dict[str, str]:
+def versions(asked: str | None = None) -> dict[str, str]:
     """What would make a document's results now; results made by something else are not taken for known."""
-    return {"ocr": recognizer().engine, "analyst": analyst().version}
+    return {"ocr": recognizer(asked).engine, "analyst": analyst().version}

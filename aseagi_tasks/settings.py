@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from aseagi_tasks.errors import ConfigError
 
 PREFIX = "ASEAGI_"
+OcrEngine = Literal["auto", "tesseract", "trocr", "hybrid"]
 
 
 class Settings(BaseSettings):
@@ -52,7 +53,7 @@ class Settings(BaseSettings):
     anthropic_base_url: str | None = None
     claude_model: str = "claude-haiku-5-5"
 
-    ocr_engine: Literal["auto", "tesseract", "trocr", "hybrid"] = "auto"
+    ocr_engine: OcrEngine = "auto"
     trocr_model: str = Field("microsoft/trocr-base-handwritten", description="A folder, or a name on Hugging Face.")
     ocr_threads: int = Field(8, ge=1, le=64, description="Documents that one process reads at a time with TrOCR.")
     ocr_languages: str = Field("eng", pattern=r"^[A-Za-z_]+(\+[A-Za-z_]+)*$")

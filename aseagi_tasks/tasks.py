@@ -43,6 +43,7 @@ def process(
     priority: Priority = "normal",
     requested_by: str | None = None,
     again: bool = False,
+    ocr_engine: str | None = None,
 ) -> dict[str, Any]:
     """Process one document; ``process.delay(source).get()`` gives the result, ``AsyncResult.info`` the progress.
 
@@ -51,6 +52,7 @@ def process(
         priority: ``high`` goes before ``normal`` before ``low``.
         requested_by: kept with the job. A job that a door has registered keeps what it was registered with.
         again: do the work even if the result is known.
+        ocr_engine: instead of the settings', see ``services.ocr_engine``.
     Returns:
         ``job_id, document_id, status, name, source, pages, text_sources, keys, facts, analyst, cost_usd, seconds``.
     Raises:
@@ -60,26 +62,36 @@ def process(
 
     records, storage, job_id = services.records(), services.storage(), self.request.id
     job = records.register_job(job_id, source, priority, requested_by)
+    services.ocr_engine(ocr_engine)  # an unknown one is an error before any work is done
     document = records.document(job.document_id) if job.document_id else _register(job_id, source)
     if job.status == "completed":
         return result(job_id, document, storage)
     if job.status in FINAL:
         raise Ignore
-    if not again and _is_known(document):
+    if not again and _is_known(document, ocr_engine):
         records.complete(job_id, None, None)
         return result(job_id, document, storage)
     if records.claim(job_id, document.document_id, datetime.now(UTC) - FOLLOW_FOR).job_id != job_id:
         raise self.retry(countdown=1, max_retries=int(2 * FOLLOW_FOR.total_seconds()))
-    raise self.replace(the_chain(job_id, job.priority))
+    raise self.replace(the_chain(job_id, job.priority, ocr_engine))
 
 
-def the_chain(job_id: str, priority: Priority) -> chain:
+def the_chain(job_id: str, priority: Priority, ocr_engine: str | None = None) -> chain:
     """The six stages of one job."""
-    signatures = [app.tasks[f"aseagi.{stage}"].si(job_id) for stage in STAGES]
+    options = {"ocr": (ocr_engine,), "record": (ocr_engine,)} if ocr_engine else {}
+    signatures = [app.tasks[f"aseagi.{stage}"].si(job_id, *options.get(stage, ())) for stage in STAGES]
     return chain(s.set(priority=message_priority(priority, stage)) for s, stage in zip(signatures, STAGES, strict=True))
 
 
-def submit(path: Path, *, priority: Priority, requested_by: str | None, job_id: str, again: bool = False) -> Document:
+def submit(
+    path: Path,
+    *,
+    priority: Priority,
+    requested_by: str | None,
+    job_id: str,
+    again: bool = False,
+    ocr_engine: str | None = None,
+) -> Document:
     """Take a file of this machine in, register document and job, and queue it. For doors that have the file.
 
     Raises:
@@ -87,26 +99,30 @@ def submit(path: Path, *, priority: Priority, requested_by: str | None, job_id: 
     """
     from aseagi_tasks.stages.intake import take_in
 
+    services.ocr_engine(ocr_engine)
     records, now = services.records(), datetime.now(UTC)
     source = take_in(path, services.storage(), records, today=now.date(), max_bytes=settings().max_bytes)
     records.register_job(job_id, source.key, priority, requested_by)
     document = records.register_document(job_id, source, now)
-    _queue(job_id, source.key, priority, again)
+    _queue(job_id, source.key, priority, again, ocr_engine)
     return document
 
 
-def resubmit(job: Job, priority: Priority) -> str:
+def resubmit(job: Job, priority: Priority, ocr_engine: str | None = None) -> str:
     """Queue an ended job's source as a new job, whose id is returned; statuses move only forwards."""
+    services.ocr_engine(ocr_engine)
     job_id = str(uuid.uuid4())
     services.records().register_job(job_id, job.source, priority, job.requested_by)
-    _queue(job_id, job.source, priority, again=True)
+    _queue(job_id, job.source, priority, True, ocr_engine)
     return job_id
 
 
-def _queue(job_id: str, source: str, priority: Priority, again: bool) -> None:
+def _queue(job_id: str, source: str, priority: Priority, again: bool, ocr_engine: str | None) -> None:
     """The message of a registered job: priority and requester stand in its row, so it stays below 1 KiB."""
     number = message_priority(priority, "process")
-    process.apply_async((source,), {"again": True} if again else {}, task_id=job_id, priority=number)
+    asked = {"again": again or None, "ocr_engine": ocr_engine}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    process.apply_async((source,), asked, task_id=job_id, priority=number)
 
 
 def _register(job_id: str, source: str) -> Document:
@@ -131,9 +147,9 @@ def _register(job_id: str, source: str) -> Document:
     return records.register_document(job_id, found, now)
 
 
-def _is_known(document: Document) -> bool:
+def _is_known(document: Document, ocr_engine: str | None) -> bool:
     """Whether the document has a complete published set made by what would make it now."""
-    if document.processed is None or dict(document.versions) != services.versions():
+    if document.processed is None or dict(document.versions) != services.versions(ocr_engine):
         return False
     return services.storage().stat(f"{document.processed}/metadata.json") is not None
 
@@ -156,7 +172,7 @@ def rasterize(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
 
 
 @stage("ocr")
-def ocr(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
+def ocr(self: StageTask, place: Workplace, job: Job, engine: str | None = None) -> Mapping[str, Any]:
     """Page images → lines. Reads for a while, keeps what it has, and takes its own place for the rest."""
     from aseagi_tasks.stages.ocr import ocr as read_pages
 
@@ -176,13 +192,13 @@ def ocr(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
                     raise Cancelled(place.job_id)
             return time.monotonic() < until
 
-        reading = read_pages(reading, place.scratch, services.recognizer(), go_on)
+        reading = read_pages(reading, place.scratch, services.recognizer(engine), go_on)
     place.save("ocr.json", reading)
     left = sum(page.source is None for page in reading.pages)
     if left:
         records = services.records()
         records.end_stage(place.job_id, "ocr", SLICE_S, self.request.hostname or "?", {"pages_left": left})
-        raise self.replace(self.si(place.job_id).set(priority=message_priority(job.priority, "ocr")))
+        raise self.replace(self.si(*self.request.args).set(priority=message_priority(job.priority, "ocr")))
     return {"pages": unread}
 
 
@@ -217,7 +233,7 @@ def upload(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
 
 
 @stage("record", ignore_result=False)
-def record(self: StageTask, place: Workplace, job: Job) -> dict[str, Any]:
+def record(self: StageTask, place: Workplace, job: Job, engine: str | None = None) -> dict[str, Any]:
     """The job is completed once; the final result."""
     from aseagi_tasks.analysis.schema import Analysis
     from aseagi_tasks.stages.record import record as complete
@@ -234,7 +250,7 @@ def record(self: StageTask, place: Workplace, job: Job) -> dict[str, Any]:
             keys.processed(document.document_id, document.created_at.date()),
             reading,
             analysis,
-            services.versions(),
+            services.versions(engine),
             records=records,
             notifier=services.notifier(),
         )

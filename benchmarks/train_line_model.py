@@ -176,7 +176,9 @@ def made_up(rng: random.Random) -> str:
         lambda: "".join(rng.choices(CHARACTERS[1:], k=rng.randint(2, 14))),
         lambda: "".join(rng.choices(capitals + "0123456789-", k=rng.randint(4, 14))),
         lambda: (
-            f"{rng.choice(['www.', 'http://', ''])}{rng.choice(['court', 'law', 'records'])}.{rng.choice(['gov', 'org', 'com'])}"
+            rng.choice(["www.", "http://", ""])
+            + rng.choice(["court", "law", "records"])
+            + rng.choice([".gov", ".org", ".com"])
         ),
         lambda: rng.choice(["____", "......", "/s/", "[ ]", "[X]", "* * *", "- 2 -", "&", "%", "#", "@", "•"]),
     )

@@ -36,6 +36,10 @@ app = typer.Typer(
 app.add_typer(keeping.app)
 
 Level = Annotated[Priority, typer.Option(help="high goes before normal before low.")]
+Engine = Annotated[
+    str | None,
+    typer.Option("--ocr", metavar="ENGINE", help="auto, tesseract, trocr, hybrid or trocr:CHECKPOINT; else as set."),
+]
 Again = Annotated[bool, typer.Option("--again", help="Do the work even where the result is known.")]
 
 
@@ -123,6 +127,7 @@ def down() -> None:
 def process(
     paths: Annotated[list[Path], typer.Argument(help="Files, and folders that are searched for documents.")],
     priority: Level = "normal",
+    ocr: Engine = None,
     again: Again = False,
     as_json: Json = False,
 ) -> None:
@@ -130,6 +135,7 @@ def process(
     from aseagi_tasks.doors.following import find
     from aseagi_tasks.doors.stack import Stack
 
+    services.ocr_engine(ocr)
     conf, files = settings(), list(find(paths))
     stack = Stack(conf, monitor=False)
     own = conf.broker_url is None and stack.pid is None
@@ -137,7 +143,7 @@ def process(
         try:
             if own:
                 stack.start(lambda text: err.print(f"[dim]{text}…[/dim]"))
-            code = _process(files, priority, again, as_json, each_turn=_watcher(stack) if own else lambda: None)
+            code = _process(files, priority, again, as_json, _watcher(stack) if own else lambda: None, ocr)
         finally:
             if stack.is_ours:
                 stack.stop()
@@ -234,6 +240,7 @@ def search(
 def retry(
     ident: Annotated[str, typer.Argument(metavar="ID", help="A job that ended in error or was cancelled.")],
     priority: Level = "normal",
+    ocr: Engine = None,
     as_json: Json = False,
 ) -> None:
     """Process a failed or cancelled job's document again, as a new job. A running stack takes it up."""
@@ -242,7 +249,7 @@ def retry(
     job = services.records().job(ident)
     if job.status not in ("error", "cancelled"):
         raise ConfigError(f"Job {job.job_id}", f"is {job.status}.", "Only failed and cancelled jobs are retried.")
-    job_id = resubmit(job, priority)
+    job_id = resubmit(job, priority, ocr)
     if as_json:
         print_json({"job_id": job_id, "retries": job.job_id})
     else:
@@ -296,14 +303,16 @@ def samples(
         print_json([str(path) for path in made])
 
 
-def _process(files: Sequence[Path], priority: Priority, again: bool, as_json: bool, each_turn: Any) -> int:
+def _process(
+    files: Sequence[Path], priority: Priority, again: bool, as_json: bool, each_turn: Any, ocr: str | None = None
+) -> int:
     """Hand in, follow, show; the exit code is that of the worst error."""
     from aseagi_tasks.doors import showing
     from aseagi_tasks.doors.following import Item, follow, hand_in
 
     items = [Item(path) for path in files]
     err.print(f"[dim]taking in {len(items)} file{'s' if len(items) != 1 else ''}…[/dim]")
-    for _ in hand_in(items, priority=priority, requested_by=getpass.getuser(), again=again):
+    for _ in hand_in(items, priority=priority, requested_by=getpass.getuser(), again=again, ocr_engine=ocr):
         each_turn()
     follow(items, None if as_json else err, each_turn)
     if as_json:

@@ -86,13 +86,22 @@ def find(paths: Iterable[Path]) -> Iterator[Path]:
             raise NotFound(str(path), "this machine's files")
 
 
-def hand_in(items: Sequence[Item], *, priority: Priority, requested_by: str, again: bool) -> Iterator[Item]:
+def hand_in(
+    items: Sequence[Item], *, priority: Priority, requested_by: str, again: bool, ocr_engine: str | None
+) -> Iterator[Item]:
     """Take each file in and queue it; one that is refused carries its error."""
     from aseagi_tasks.tasks import submit
 
     for item in items:
         try:
-            submit(item.path, priority=priority, requested_by=requested_by, job_id=item.job_id, again=again)
+            submit(
+                item.path,
+                priority=priority,
+                requested_by=requested_by,
+                job_id=item.job_id,
+                again=again,
+                ocr_engine=ocr_engine,
+            )
         except AseagiError as exc:
             item.error = exc
         yield item

@@ -109,9 +109,6 @@ class Stack:
             say("starting redis")
             self._rpc().supervisor.startProcess("redis", False)
             self._until(self._redis_answers, "redis", "redis.log")
-            from aseagi_tasks.celery import give_back_unacknowledged
-
-            give_back_unacknowledged()
         say("starting workers" + (", beat and monitor" if self.monitor else " and beat"))
         for name in self._programs():
             if name != "redis":
@@ -162,13 +159,14 @@ class Stack:
         """Name → (place in the order of starting, command line); stopping goes the other way."""
         conf, celery = self.settings, f"{sys.executable} -m celery -A aseagi_tasks"
         worker = f"{celery} worker --loglevel {conf.log_level} --without-gossip --without-mingle"
+        queues = "cpu" if self._owns_model else "cpu,gpu"
         programs = {
-            "reading": (20, f"{worker} -n reading@%%h -Q {self._reading_queues} -P prefork -c {conf.cpu_workers}"),
+            "reading": (20, f"{worker} -n reading@%%h -Q {queues} -P prefork -c {conf.cpu_workers}"),
             "analysis": (20, f"{worker} -n analysis@%%h -Q claude -P threads -c {conf.claude_threads}"),
             "control": (20, f"{worker} -n control@%%h -Q control -P threads -c 1"),
             "beat": (30, f"{celery} beat --loglevel {conf.log_level} -s {self.run / 'beat'} --pidfile="),
         }
-        if services.ocr_engine() != "tesseract":  # one process owns the model; documents are its threads
+        if self._owns_model:  # one process owns the model; documents are its threads
             programs["lines"] = (20, f"{worker} -n lines@%%h -Q gpu -P threads -c {conf.ocr_threads}")
         if self.monitor:
             programs["monitor"] = (30, f"{celery} flower --conf={ROOT / 'flower' / 'flowerconfig.py'}")
@@ -178,8 +176,9 @@ class Stack:
         return programs
 
     @property
-    def _reading_queues(self) -> str:
-        return "cpu,gpu" if services.ocr_engine() == "tesseract" else "cpu"
+    def _owns_model(self) -> bool:
+        """Whether a process of its own reads lines."""
+        return services.ocr_engine()[0] != "tesseract"
 
     def _configuration(self) -> str:
         ini = configparser.RawConfigParser()
@@ -258,7 +257,7 @@ class Stack:
     def _workers_answer(self) -> bool:
         from aseagi_tasks.celery import app
 
-        workers = 3 if services.ocr_engine() == "tesseract" else 4
+        workers = 4 if self._owns_model else 3
         return len(app.control.ping(timeout=0.4, limit=workers)) >= workers
 
     def _monitor_answers(self) -> bool:
