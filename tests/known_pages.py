@@ -32,6 +32,8 @@ FILINGS = {
     "vector-pdf.pdf": 4,
 }
 DPI = 300
+#: Ways in which ``degraded`` makes a page unclean.
+HOWS = ("clean", "noise", "blur", "skew", "fax", "photo")
 Grey = NDArray[np.uint8]
 Boxes = NDArray[np.int64]  # n x 4: left, top, right, bottom
 
@@ -110,7 +112,7 @@ def degraded(page: Grey, how: str) -> tuple[Grey, float]:
     """The page as it comes back from a scanner, a fax or a telephone, and its dpi.
 
     Args:
-        how: ``clean``, ``noise``, ``blur``, ``skew``, ``fax`` or ``photo``.
+        how: one of ``HOWS``.
     """
     rng = np.random.default_rng(11)
     if how == "clean":

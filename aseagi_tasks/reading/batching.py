@@ -2,7 +2,8 @@
 
 1. A round takes lines from each document that waits in turn, one at a time, up to a few batches' worth: a page of one
    document is not behind the five hundred of another.
-2. A round's lines are sorted by width and cut into batches within the budget, so little of a batch is padding.
+2. A round's lines are sorted and batched by size, each batch of one size only and within the budget: what a line reads
+   like does not depend on whose lines it was read with.
 3. Out of memory halves the budget, for good, and does the batch again. Any other error halves the batch until the line
    that causes it is alone: only its document fails.
 """
@@ -15,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from threading import Event
 from typing import Generic, TypeVar
 
@@ -46,9 +48,9 @@ class Batcher(Generic[T, R]):
     """Runs ``work`` on batches of lines, whoever they belong to.
 
     Args:
-        work: a batch, sorted by size → a result for each. Called from one thread only.
+        work: a batch, all of one size → a result for each. Called from one thread only.
         size: what a line takes of the budget.
-        budget: the largest number of lines times the size of the largest of them.
+        budget: the largest number of lines of a batch times their size.
         is_oom: whether an error means that the batch was too large.
     """
 
@@ -134,8 +136,10 @@ class Batcher(Generic[T, R]):
 
     def _fitting(self, taken: list[tuple[_Request[T, R], int]]) -> int:
         """How many of the widest lines make a batch; ``taken`` is sorted, the widest last."""
-        request, at = taken[-1]
-        return max(1, min(len(taken), self.budget // max(1, self._size(request.lines[at]))))
+        sizes = (self._size(request.lines[at]) for request, at in reversed(taken))
+        widest = next(sizes)
+        alike = 1 + sum(1 for _ in takewhile(lambda size: size == widest, sizes))
+        return max(1, min(alike, self.budget // max(1, widest)))
 
     def _batch(self, batch: list[tuple[_Request[T, R], int]]) -> None:
         batch = [(request, at) for request, at in batch if request.error is None and not request.stop.is_set()]

@@ -17,6 +17,8 @@ Grey = NDArray[np.uint8]
 MIN_SKEW = 0.2
 #: Paper whose brightness differs by more grey levels than this over the page is made even.
 UNEVEN = 60
+#: A sheet on a table is looked for at so many pixels, takes up so much of the picture, and is so much brighter.
+_SHEET_PX, _SHEET_SHARE, _SHEET_BRIGHTER = 500, (0.25, 0.97), 1.2
 #: A page with at least so many long rules in both directions is a form or a table.
 FORM_RULES = 4
 
@@ -27,18 +29,73 @@ def turn(image: Grey, degrees: int) -> Grey:
     return image if degrees == 0 else cv2.rotate(image, codes[degrees]).astype(np.uint8, copy=False)
 
 
+def flatten(image: Grey) -> tuple[Grey, NDArray[np.float64]]:
+    """A sheet photographed on a table, alone and square, and the 3 x 3 matrix from there back to the picture.
+
+    Any other page as it is, and the identity: it takes four straight sides with paper brighter than what is around.
+    """
+    corners = _sheet(image)
+    if corners is None:
+        return image, np.eye(3)
+    sides = np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1)
+    width, height = round((sides[0] + sides[2]) / 2), round((sides[1] + sides[3]) / 2)
+    square = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    back = cv2.getPerspectiveTransform(square, corners.astype(np.float32))
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    flat = cv2.warpPerspective(image, back, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return flat.astype(np.uint8, copy=False), back.astype(np.float64)
+
+
+def _sheet(image: Grey) -> NDArray[np.float64] | None:
+    """Corners of a sheet, 4 x 2, from the upper left clockwise; None if it fills the picture or cannot be made out."""
+    shrink = _SHEET_PX / max(image.shape)
+    small = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    plain = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((11, 11), np.uint8))  # no letters, no rules
+    edge = 8
+    plain = cv2.copyMakeBorder(plain, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=0)
+    plain = cv2.GaussianBlur(plain, (0, 0), 1.5)
+    borders = cv2.dilate(cv2.Canny(plain.astype(np.uint8), 25, 60), np.ones((3, 3), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((borders == 0).astype(np.uint8), connectivity=4)
+    if count < 2:
+        return None
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    contours, _ = cv2.findContours((labels == largest).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    hull = cv2.convexHull(max(contours, key=len))
+    corners = cv2.approxPolyDP(hull, 0.02 * cv2.arcLength(hull, closed=True), closed=True)[:, 0].astype(np.float64)
+    area, whole = cv2.contourArea(hull), small.shape[0] * small.shape[1]
+    filled = stats[largest, cv2.CC_STAT_AREA] / max(1.0, area)
+    if len(corners) != 4 or not _SHEET_SHARE[0] * whole < area < _SHEET_SHARE[1] * whole or filled < 0.97:
+        return None
+    corners = corners[np.argsort(np.arctan2(*(corners - corners.mean(axis=0)).T[::-1]))]
+    corners = np.roll(corners, -int(np.argmin(corners.sum(axis=1))), axis=0)
+    sides = np.roll(corners, -1, axis=0) - corners
+    lengths = np.linalg.norm(sides, axis=1)
+    if min(lengths[0] / lengths[2], lengths[2] / lengths[0], lengths[1] / lengths[3], lengths[3] / lengths[1]) < 0.6:
+        return None
+    outward = np.stack([sides[:, 1], -sides[:, 0]], axis=1) / lengths[:, None]
+    along = np.linspace(0.08, 0.92, 40)[:, None]
+    for corner, side, out in zip(corners, sides, outward, strict=True):
+        line = corner + along * side
+        inside, outside = (plain[tuple((line + by * out).round().astype(int).T[::-1])] for by in (-6, 6))
+        if (inside.astype(float) > _SHEET_BRIGHTER * outside).mean() < 0.85:
+            return None
+    grown = corners + 2 * (outward + np.roll(outward, 1, axis=0)) - edge  # borders were drawn thick
+    return np.clip(grown / shrink, 0, np.array(image.shape[::-1]) - 1.0)
+
+
 def straighten(image: Grey, skew: float) -> tuple[Grey, NDArray[np.float64]]:
-    """The page with its lines level, and the 2 x 3 matrix from there back to the page as it was.
+    """The page with its lines level, and the 3 x 3 matrix from there back to the page as it was.
 
     Args:
         skew: degrees by which lines rise.
     """
     height, width = image.shape
     if abs(skew) < MIN_SKEW:
-        return image, np.eye(2, 3)
+        return image, np.eye(3)
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), -skew, 1)
     level = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return level.astype(np.uint8, copy=False), cv2.invertAffineTransform(matrix).astype(np.float64)
+    back = np.vstack([cv2.invertAffineTransform(matrix), [0.0, 0.0, 1.0]])
+    return level.astype(np.uint8, copy=False), back
 
 
 def even_paper(image: Grey, dpi: float) -> Grey:

@@ -26,8 +26,8 @@ SQUASHED_ASPECT = 24.0
 _WORD_GAP = 0.16
 #: Tokens that a picture as wide as high can take: condensed type has up to 4.5 characters there.
 _TOKENS = 4.5
-#: Strips are cut to a multiple of so many patches, so that there are few different shapes.
-_STEP = 8
+#: Strips are padded to a multiple of so many patches, so that there are few different sizes.
+_STEP = 16
 #: A line that did not come to its end within what can stand there was not read.
 UNENDED = 0.3
 #: Rows that have ended leave a batch when they are so many of it.
@@ -151,7 +151,7 @@ class LineModel:
     # -- from strips to text
 
     def read(self, strips: Sequence[Strip]) -> list[Read]:
-        """Read a batch of strips at once, best of like widths."""
+        """Read a batch of strips at once; of one ``size``, or the padding changes what is read a little."""
         torch = self._torch
         with torch.inference_mode():
             hidden = self._encode(strips)

@@ -19,6 +19,8 @@ from aseagi_tasks.reading.upright import Detect, read_upright
 
 #: Less sure lines are stains, seals and pictures: text is not invented.
 MIN_CONFIDENCE = 0.45
+#: Grey levels by which ink is darker than its paper, at least; shadows and folds are not.
+_CONTRAST = 32
 
 Grey = NDArray[np.uint8]
 
@@ -74,10 +76,17 @@ class TrOCR:
     def read_boxes(self, image: Grey, boxes: list[Box], stop: Event = NEVER) -> list[Line | None]:
         """Lines whose boxes are known; None where nothing sure stands. Raises as ``read``."""
         model, batcher = self.load()
-        pieces = [model.cut(image[box.top : box.bottom, box.left : box.right]) for box in boxes]
+        crops = (image[box.top : box.bottom, box.left : box.right] for box in boxes)
+        pieces = [[] if _is_blank(crop) else model.cut(crop) for crop in crops]
         strips = [strip for piece in pieces for strip in piece]
         found = iter(batcher.read(strips, stop))
         return [_line(box, piece, [next(found) for _ in piece]) for box, piece in zip(boxes, pieces, strict=True)]
+
+
+def _is_blank(crop: Grey) -> bool:
+    """Whether there is too little contrast for ink; models write words even where there are none."""
+    low, high = np.percentile(crop, (1, 99))
+    return bool(high - low < _CONTRAST)
 
 
 def _line(box: Box, strips: list[Strip], found: list[Read]) -> Line | None:

@@ -51,8 +51,7 @@ def read_upright(page: Page, image: Path, source: TextSource, read_lines: ReadLi
 
 
 def _read(page: Page, grey: Grey, source: TextSource, read_lines: ReadLines, detect: Detect) -> Page:
-    shrink = min(1.0, orientation.MEASURING_DPI / page.dpi)
-    small = cv2.resize(grey, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    small = _at_measuring_dpi(grey, page.dpi)
     posture = orientation.measure(small)
     certain = posture.certain_axis and posture.certain_end
     rotation = posture.rotation if certain else detect(small, posture.rotation)
@@ -64,15 +63,24 @@ def _read(page: Page, grey: Grey, source: TextSource, read_lines: ReadLines, det
     return best
 
 
+def _at_measuring_dpi(grey: Grey, dpi: float) -> Grey:
+    shrink = min(1.0, orientation.MEASURING_DPI / dpi)
+    return cv2.resize(grey, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
 def _turned(
     page: Page, grey: Grey, rotation: int, posture: orientation.Posture, source: TextSource, read_lines: ReadLines
 ) -> Page:
     """The page as read after a turn; half a turn keeps the skew, a quarter has none that was measured."""
     skew = posture.skew if rotation % 180 == posture.rotation % 180 else 0.0
     upright = cleaning.turn(grey, rotation)
-    level, back = cleaning.straighten(upright, skew)
+    flat, to_picture = cleaning.flatten(upright)
+    if flat is not upright:
+        skew = orientation.measure(_at_measuring_dpi(flat, page.dpi)).skew
+    level, to_flat = cleaning.straighten(flat, skew)
     clean = cleaning.without_rules(cleaning.even_paper(level, page.dpi), page.dpi)
-    height, width = clean.shape
+    height, width = upright.shape
+    back = to_picture @ to_flat
     lines = tuple(_moved_line(line, back, width, height) for line in read_lines(clean, page.dpi))
     weights = [(line.confidence, max(1, len(line.words) or len(line.text.split()))) for line in lines]
     return page.model_copy(
@@ -90,7 +98,7 @@ def _turned(
 
 def _moved_line(line: Line, back: NDArray[np.float64], width: int, height: int) -> Line:
     """A line with its boxes on the upright page."""
-    if np.array_equal(back, np.eye(2, 3)):
+    if np.array_equal(back, np.eye(3)):
         return line
     words = tuple(word._replace(box=_moved(word.box, back, width, height)) for word in line.words)
     if words:
@@ -105,7 +113,8 @@ def _moved(box: Box, back: NDArray[np.float64], width: int, height: int) -> Box:
     """A box of the straightened page as the box around it on the upright page."""
     left, top, right, bottom = box
     corners = np.array([[left, top, 1], [right, top, 1], [left, bottom, 1], [right, bottom, 1]], np.float64)
-    across, down = back @ corners.T
+    across, down, scale = back @ corners.T
+    across, down = across / scale, down / scale
     return Box(
         int(np.clip(round(across.min()), 0, width - 1)),
         int(np.clip(round(down.min()), 0, height - 1)),
