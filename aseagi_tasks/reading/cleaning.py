@@ -19,6 +19,9 @@ MIN_SKEW = 0.2
 UNEVEN = 60
 #: A sheet on a table is looked for at so many pixels, takes up so much of the picture, and is so much brighter.
 _SHEET_PX, _SHEET_SHARE, _SHEET_BRIGHTER = 500, (0.25, 0.97), 1.2
+#: A page with at least so many specks is dirty. A speck is smaller, and nothing larger is nearer.
+DIRTY, _SPECK_IN, _NEAR_IN = 20, 0.03, 0.05
+STREAK_IN, _BESIDE_IN = 0.02, 0.04
 #: A page with at least so many long rules in both directions is a form or a table.
 FORM_RULES = 4
 
@@ -109,6 +112,51 @@ def even_paper(image: Grey, dpi: float) -> Grey:
         return image
     whole = cv2.resize(paper, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
     return cv2.divide(image, whole, scale=255).astype(np.uint8, copy=False)
+
+
+def despeckle(image: Grey, dpi: float) -> Grey:
+    """A dirty page without specks that belong to no letter, and without streaks; other pages as they are.
+
+    A streak is what dirt on a fax's or scanner's glass draws: a thin broken line down the page.
+    """
+    middle, _ = cv2.threshold(image, 0, 1, cv2.THRESH_OTSU)
+    ink = (image < (middle + np.median(image)) / 2).astype(np.uint8)  # faint parts of letters are no specks
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
+    wide, tall = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]
+    large = np.maximum(wide, tall) >= _SPECK_IN * dpi
+    large[0] = False
+    around = np.ones((round(_NEAR_IN * dpi) | 1, 2 * round(_NEAR_IN * dpi) + 1), np.uint8)
+    near = cv2.dilate(large[labels].astype(np.uint8), around)
+    specks = ~large & (np.bincount(labels[near > 0], minlength=count) == 0)
+    specks[0] = False
+    dirt = specks[labels].astype(np.uint8) if specks.sum() >= DIRTY else np.zeros_like(ink)
+    columns = streaks((large & (wide <= STREAK_IN * dpi))[labels].astype(np.uint8))
+    if columns.any():  # where ink is beside it, the streak is in a letter, or is one
+        streak = narrow(ink, dpi) * columns
+        beside = cv2.dilate(cv2.subtract(ink, streak), np.ones((1, 2 * round(_BESIDE_IN * dpi) + 1), np.uint8))
+        dirt |= cv2.subtract(streak, beside).astype(np.uint8, copy=False)
+    if not dirt.any():
+        return image
+    clean = image.copy()
+    clean[cv2.dilate(dirt, np.ones((3, 3), np.uint8)) > 0] = np.median(image)
+    return clean
+
+
+def streaks(thin: Grey) -> Grey:
+    """0 or 1 for each column, 1 x W: whether thin ink that belongs to nothing else is in it all over the page.
+
+    Args:
+        thin: 0 or 1, such ink: pieces no wider than ``STREAK_IN``.
+    """
+    parts = np.stack([part.any(axis=0) for part in np.array_split(cv2.dilate(thin, np.ones((1, 3), np.uint8)), 20)])
+    columns = (parts.sum(axis=0) >= 8).astype(np.uint8)[None, :]
+    return cv2.dilate(columns, np.ones((1, 3), np.uint8)).astype(np.uint8, copy=False)
+
+
+def narrow(ink: Grey, dpi: float) -> Grey:
+    """0 or 1: ink that is no wider than a streak where it is."""
+    wider = np.ones((1, round(STREAK_IN * dpi) + 1), np.uint8)
+    return cv2.subtract(ink, cv2.morphologyEx(ink, cv2.MORPH_OPEN, wider)).astype(np.uint8, copy=False)
 
 
 def without_rules(image: Grey, dpi: float) -> Grey:

@@ -20,14 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aseagi_tasks.documents import Box
+from aseagi_tasks.reading.cleaning import STREAK_IN, narrow, streaks
 
 LINES_DPI = 150.0
 #: Darker than the mean of the surrounding 0.2 inch by so many grey levels is ink.
 _CONTRAST, _AROUND = 15, 31
 #: More noise (standard deviation, grey levels) is smoothed first.
 _NOISY = 4.0
-_STREAK_IN = 0.02
-_RULE_IN, _TALLEST_IN, _SHORTEST_IN = 0.4, 0.6, 0.035
+#: No stroke of a letter is wider; what is darker than this share of the paper and wider is no ink.
+_STROKE_IN, _DARK = 0.14, 0.8
+_RULE_IN, _TALLEST_IN, _SHORTEST_IN = 0.25, 0.6, 0.035
 #: In glyphs: letters of a word, words of a line, the gap that may part columns.
 _IN_WORD, _IN_LINE = 1.1, 2.6
 #: Spaces of a justified line are up to so many times its height.
@@ -95,9 +97,10 @@ def _letters(small: Grey, dpi: float) -> Grey:
     ink = cv2.adaptiveThreshold(small, 1, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, _AROUND, contrast)
     ink = _without_streaks(ink.astype(np.uint8, copy=False), dpi)
     long = round(_RULE_IN * dpi)
-    across = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((1, long), np.uint8))
-    down = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((long, 1), np.uint8))
-    ink = cv2.subtract(ink, cv2.dilate(np.maximum(across, down), np.ones((3, 3), np.uint8)))
+    # a rule that is not quite level has steps
+    across = cv2.morphologyEx(cv2.dilate(ink, np.ones((3, 1), np.uint8)), cv2.MORPH_OPEN, np.ones((1, long), np.uint8))
+    down = cv2.morphologyEx(cv2.dilate(ink, np.ones((1, 3), np.uint8)), cv2.MORPH_OPEN, np.ones((long, 1), np.uint8))
+    ink = cv2.subtract(ink, np.maximum(np.maximum(across, down), _edges(small, dpi)))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
     wide, tall, area = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT], stats[:, cv2.CC_STAT_AREA]
     keep = (tall <= _TALLEST_IN * dpi) & (wide <= 4 * dpi) & (area >= 4)
@@ -117,6 +120,19 @@ def _letters(small: Grey, dpi: float) -> Grey:
     return (large | (keep & at_letter)).astype(np.uint8)[labels]
 
 
+def _edges(small: Grey, dpi: float) -> Grey:
+    """0 or 1: shadows and black areas that come in from the edge of the picture."""
+    stroke = round(_STROKE_IN * dpi)
+    paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((stroke, stroke), np.uint8))
+    dark = (paper < _DARK * np.median(paper)).astype(np.uint8)
+    _, labels = cv2.connectedComponents(dark)
+    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    touching = np.zeros(int(labels.max()) + 1, np.uint8)
+    touching[edge] = 1
+    touching[0] = 0
+    return cv2.dilate(touching[labels], np.ones((stroke // 2, stroke // 2), np.uint8)).astype(np.uint8, copy=False)
+
+
 def _noise(small: Grey) -> float:
     """Standard deviation of the picture's noise in grey levels.
 
@@ -127,23 +143,12 @@ def _noise(small: Grey) -> float:
 
 
 def _without_streaks(ink: Grey, dpi: float) -> Grey:
-    """Ink without the thin broken lines that dirt on a fax's or scanner's glass draws down the page.
-
-    A column is such a line if thin ink that belongs to nothing else is in it all over the page.
-    """
+    """Ink without streaks, also where they cross letters: there they would tie lines together."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
-    thin = (stats[:, cv2.CC_STAT_WIDTH] <= _STREAK_IN * dpi) & (stats[:, cv2.CC_STAT_HEIGHT] > 0)
+    thin = (stats[:, cv2.CC_STAT_WIDTH] <= STREAK_IN * dpi) & (stats[:, cv2.CC_STAT_HEIGHT] >= _SHORTEST_IN * dpi)
     thin[0] = False
-    alone = thin[labels].astype(np.uint8)
-    tenths = np.stack([part.any(axis=0) for part in np.array_split(cv2.dilate(alone, np.ones((1, 3), np.uint8)), 20)])
-    streaks = tenths.sum(axis=0) >= 8
-    if not streaks.any():
-        return ink
-    narrow = cv2.subtract(
-        ink, cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((1, round(_STREAK_IN * dpi) + 1), np.uint8))
-    )
-    beside = cv2.dilate(streaks.astype(np.uint8)[None, :], np.ones((1, 3), np.uint8))
-    return cv2.subtract(ink, narrow * beside)
+    columns = streaks(thin[labels].astype(np.uint8))
+    return cv2.subtract(ink, narrow(ink, dpi) * columns).astype(np.uint8, copy=False) if columns.any() else ink
 
 
 def _words(ink: Grey, dpi: float) -> tuple[Boxes, float]:

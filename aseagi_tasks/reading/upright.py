@@ -78,7 +78,8 @@ def _turned(
     if flat is not upright:
         skew = orientation.measure(_at_measuring_dpi(flat, page.dpi)).skew
     level, to_flat = cleaning.straighten(flat, skew)
-    clean = cleaning.without_rules(cleaning.even_paper(level, page.dpi), page.dpi)
+    clean = cleaning.despeckle(cleaning.even_paper(level, page.dpi), page.dpi)
+    clean = cleaning.without_rules(clean, page.dpi)
     height, width = upright.shape
     back = to_picture @ to_flat
     lines = tuple(_moved_line(line, back, width, height) for line in read_lines(clean, page.dpi))
