@@ -19,8 +19,10 @@ MIN_SKEW = 0.2
 UNEVEN = 60
 #: A sheet on a table is looked for at so many pixels, takes up so much of the picture, and is so much brighter.
 _SHEET_PX, _SHEET_SHARE, _SHEET_BRIGHTER = 500, (0.25, 0.97), 1.2
-#: A page with at least so many specks is dirty. A speck is smaller, and nothing larger is nearer.
-DIRTY, _SPECK_IN, _NEAR_IN = 20, 0.03, 0.05
+#: A page with at least so many specks is dirty. A speck is smaller, and nothing larger is as near as a full stop
+#: is to its letter, in inches across and down.
+DIRTY, _SPECK_IN, _NEAR_IN = 20, 0.03, (0.1, 0.03)
+_UNDERLINE_IN = 0.25
 STREAK_IN, _BESIDE_IN = 0.02, 0.04
 #: A page with at least so many long rules in both directions is a form or a table.
 FORM_RULES = 4
@@ -71,6 +73,9 @@ def _sheet(image: Grey) -> NDArray[np.float64] | None:
         return None
     corners = corners[np.argsort(np.arctan2(*(corners - corners.mean(axis=0)).T[::-1]))]
     corners = np.roll(corners, -int(np.argmin(corners.sum(axis=1))), axis=0)
+    at_border = np.hstack([corners - edge < 4, corners - edge > np.array(small.shape[::-1]) - 5])
+    if (at_border & np.roll(at_border, -1, axis=0)).any():
+        return None  # a side of the picture is no side of the sheet
     sides = np.roll(corners, -1, axis=0) - corners
     lengths = np.linalg.norm(sides, axis=1)
     if min(lengths[0] / lengths[2], lengths[2] / lengths[0], lengths[1] / lengths[3], lengths[3] / lengths[1]) < 0.6:
@@ -125,7 +130,7 @@ def despeckle(image: Grey, dpi: float) -> Grey:
     wide, tall = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]
     large = np.maximum(wide, tall) >= _SPECK_IN * dpi
     large[0] = False
-    around = np.ones((round(_NEAR_IN * dpi) | 1, 2 * round(_NEAR_IN * dpi) + 1), np.uint8)
+    around = np.ones((2 * round(_NEAR_IN[1] * dpi) + 1, 2 * round(_NEAR_IN[0] * dpi) + 1), np.uint8)
     near = cv2.dilate(large[labels].astype(np.uint8), around)
     specks = ~large & (np.bincount(labels[near > 0], minlength=count) == 0)
     specks[0] = False
@@ -168,6 +173,19 @@ def without_rules(image: Grey, dpi: float) -> Grey:
         return image
     clean = image.copy()
     clean[cv2.dilate(np.maximum(across, down), np.ones((5, 5), np.uint8)) > 0] = 255
+    return clean
+
+
+def without_underlines(image: Grey, dpi: float) -> Grey:
+    """The page without thin level rules, which a reader of lines takes for letters; what crosses them is cut."""
+    long, thick = round(_UNDERLINE_IN * dpi), round(STREAK_IN * dpi)
+    ink = (image < 160).astype(np.uint8)
+    level = cv2.morphologyEx(cv2.dilate(ink, np.ones((3, 1), np.uint8)), cv2.MORPH_OPEN, np.ones((1, long), np.uint8))
+    rules = cv2.subtract(level, cv2.morphologyEx(level, cv2.MORPH_OPEN, np.ones((thick + 3, 1), np.uint8)))
+    if not rules.any():
+        return image
+    clean = image.copy()
+    clean[rules > 0] = np.median(image)
     return clean
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from aseagi_tasks.documents import Box, Line, Page, Word
 from aseagi_tasks.reading.batching import Batcher
+from aseagi_tasks.reading.cleaning import without_underlines
 from aseagi_tasks.reading.line_model import LineModel, Read, Strip
 from aseagi_tasks.reading.lines import find_lines
 from aseagi_tasks.reading.recognizer import NEVER
@@ -66,7 +67,7 @@ class TrOCR:
 
         def lines(level: Grey, dpi: float) -> tuple[Line, ...]:
             found = find_lines(level, dpi)
-            texts = self.read_boxes(level, [line.box for line in found], stop)
+            texts = self.read_boxes(without_underlines(level, dpi), [line.box for line in found], stop)
             sure = (text for text in texts if text is not None)
             blocks = {line.box: line.block for line in found}
             return tuple(line.model_copy(update={"block": blocks[line.box]}) for line in sure)
