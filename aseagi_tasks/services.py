@@ -120,14 +120,14 @@ def recognizer(asked: str | None = None) -> Recognizer:
 def _tesseract() -> Tesseract:
     from aseagi_tasks.reading.tesseract import Tesseract
 
-    return Tesseract(settings().ocr_languages)
+    return Tesseract(settings().ocr_languages, settings().ocr_cleaning)
 
 
 @lru_cache(maxsize=2)  # models take gigabytes of a GPU
 def _with_model(engine: str, model: str) -> Recognizer:
     from aseagi_tasks.reading.trocr import TrOCR
 
-    trocr = TrOCR(model, _tesseract().detect)
+    trocr = TrOCR(model, _tesseract().detect, settings().ocr_cleaning)
     if engine == "trocr":
         return trocr
     from aseagi_tasks.reading.hybrid import Hybrid

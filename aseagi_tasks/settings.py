@@ -10,16 +10,25 @@ import os
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, get_args
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from aseagi_tasks.errors import ConfigError
 
 PREFIX = "ASEAGI_"
 OcrEngine = Literal["auto", "tesseract", "trocr", "hybrid"]
+CleaningStep = Literal["flatten", "straighten", "even", "despeckle", "rules", "underlines"]
+CLEANING: frozenset[CleaningStep] = frozenset(get_args(CleaningStep))
+
+
+def _listed(value: object) -> object:
+    """What is written as names with commas, or ``none``."""
+    if not isinstance(value, str):
+        return value
+    return frozenset() if value == "none" else frozenset(name.strip() for name in value.split(","))
 
 
 class Settings(BaseSettings):
@@ -56,6 +65,7 @@ class Settings(BaseSettings):
     ocr_engine: OcrEngine = "auto"
     trocr_model: str = Field("microsoft/trocr-base-handwritten", description="A folder, or a name on Hugging Face.")
     ocr_threads: int = Field(8, ge=1, le=64, description="Documents that one process reads at a time with TrOCR.")
+    ocr_cleaning: Annotated[frozenset[CleaningStep], NoDecode, BeforeValidator(_listed)] = CLEANING
     ocr_languages: str = Field("eng", pattern=r"^[A-Za-z_]+(\+[A-Za-z_]+)*$")
     dpi: int = Field(300, ge=150, le=600)
     max_bytes: int = Field(500_000_000, ge=1)

@@ -7,6 +7,8 @@ without, while removing rules on every page would add 3 % (it eats large letters
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -187,6 +189,10 @@ def without_underlines(image: Grey, dpi: float) -> Grey:
     clean = image.copy()
     clean[rules > 0] = np.median(image)
     return clean
+
+
+#: Page → page, by the names that settings have for them.
+STEPS: dict[str, Callable[[Grey, float], Grey]] = {"even": even_paper, "despeckle": despeckle, "rules": without_rules}
 
 
 def _count(rules: NDArray[np.generic], dpi: float) -> int:

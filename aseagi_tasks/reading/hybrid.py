@@ -13,7 +13,7 @@ from aseagi_tasks.reading.lines import TextLine, find_lines
 from aseagi_tasks.reading.recognizer import NEVER
 from aseagi_tasks.reading.tesseract import Tesseract
 from aseagi_tasks.reading.trocr import TrOCR
-from aseagi_tasks.reading.upright import read_upright
+from aseagi_tasks.reading.upright import Reader, read_upright
 
 #: Lines of Tesseract with less than this calibrated confidence are read again.
 SURE = 0.97
@@ -49,7 +49,7 @@ class Hybrid:
             missed = [line for line in find_lines(level, dpi) if not _is_among(line.box, first)]
             unsure = [line for line in first if calibrated(line) < SURE]
             boxes = [*(_padded(line.box, level) for line in unsure), *(line.box for line in missed)]
-            second = self._trocr.read_boxes(level, boxes, stop)
+            second = self._trocr.read_boxes(level, dpi, boxes, stop)
             again = {id(line): other for line, other in zip(unsure, second, strict=False)}
             found = [_better(line, again.get(id(line))) for line in first]
             for place, line in zip(missed, second[len(unsure) :], strict=True):
@@ -57,7 +57,7 @@ class Hybrid:
                     _insert(found, line, place)
             return tuple(found)
 
-        return read_upright(page, image, "hybrid", lines, self._tesseract.detect)
+        return read_upright(page, image, Reader("hybrid", lines, self._tesseract.detect, self._tesseract.cleaning))
 
 
 def _better(line: Line, other: Line | None) -> Line:

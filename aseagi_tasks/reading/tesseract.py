@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from functools import cache
 from pathlib import Path
 from threading import Event
@@ -22,7 +22,8 @@ from aseagi_tasks.documents import Box, Line, Page, Word
 from aseagi_tasks.errors import ConfigError
 from aseagi_tasks.reading import orientation
 from aseagi_tasks.reading.recognizer import NEVER
-from aseagi_tasks.reading.upright import read_upright
+from aseagi_tasks.reading.upright import Reader, read_upright
+from aseagi_tasks.settings import CLEANING, CleaningStep
 
 # Before the library loads: two processes with threads of their own on two cores stall each other for minutes.
 os.environ["OMP_THREAD_LIMIT"] = "1"
@@ -42,16 +43,17 @@ class Tesseract:
 
     Args:
         languages: Tesseract's names joined by ``+``.
+        cleaning: what is done to pages before.
     Raises:
         ConfigError: Tesseract or a language is not installed.
     """
 
     at_once = 1
 
-    def __init__(self, languages: str) -> None:
+    def __init__(self, languages: str, cleaning: Set[CleaningStep] = CLEANING) -> None:
         import tesserocr
 
-        self.languages = languages
+        self.languages, self.cleaning = languages, cleaning
         self.data = _data_folder(languages)
         self.engine = f"tesseract {tesserocr.tesseract_version().split()[1]} {languages}"
         self._engines = threading.local()
@@ -62,7 +64,7 @@ class Tesseract:
         Raises:
             Unreadable: the image is damaged, or it took longer than two minutes. OutOfMemory.
         """
-        return read_upright(page, image, "tesseract", self.lines, self.detect)
+        return read_upright(page, image, Reader("tesseract", self.lines, self.detect, self.cleaning))
 
     def detect(self, small: Grey, otherwise: int) -> int:
         """Tesseract's own word on which way is up, where its data are there and it is sure of it."""

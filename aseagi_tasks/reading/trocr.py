@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from threading import Event
 
@@ -16,7 +16,8 @@ from aseagi_tasks.reading.cleaning import without_underlines
 from aseagi_tasks.reading.line_model import LineModel, Read, Strip
 from aseagi_tasks.reading.lines import find_lines
 from aseagi_tasks.reading.recognizer import NEVER
-from aseagi_tasks.reading.upright import Detect, read_upright
+from aseagi_tasks.reading.upright import Detect, Reader, read_upright
+from aseagi_tasks.settings import CLEANING, CleaningStep
 
 #: Less sure lines are stains, seals and pictures: text is not invented.
 MIN_CONFIDENCE = 0.45
@@ -32,15 +33,16 @@ class TrOCR:
     Args:
         model: folder or name of the checkpoint.
         detect: says which way up a page is where measuring leaves it in doubt.
+        cleaning: what is done to pages before.
     """
 
     #: cutting pages into lines is work of the CPU: several at a time keep the device busy
     at_once = 4
 
-    def __init__(self, model: str, detect: Detect) -> None:
+    def __init__(self, model: str, detect: Detect, cleaning: Set[CleaningStep] = CLEANING) -> None:
         folder = Path(model)
         self.engine = f"trocr {folder.resolve().name if folder.is_dir() else model}"
-        self._name, self._detect = model, detect
+        self._name, self._detect, self._cleaning = model, detect, cleaning
         self._loading = threading.Lock()
         self._batcher: Batcher[Strip, Read] | None = None
         self._model: LineModel | None = None
@@ -67,16 +69,18 @@ class TrOCR:
 
         def lines(level: Grey, dpi: float) -> tuple[Line, ...]:
             found = find_lines(level, dpi)
-            texts = self.read_boxes(without_underlines(level, dpi), [line.box for line in found], stop)
+            texts = self.read_boxes(level, dpi, [line.box for line in found], stop)
             sure = (text for text in texts if text is not None)
             blocks = {line.box: line.block for line in found}
             return tuple(line.model_copy(update={"block": blocks[line.box]}) for line in sure)
 
-        return read_upright(page, image, "trocr", lines, self._detect)
+        return read_upright(page, image, Reader("trocr", lines, self._detect, self._cleaning))
 
-    def read_boxes(self, image: Grey, boxes: list[Box], stop: Event = NEVER) -> list[Line | None]:
+    def read_boxes(self, image: Grey, dpi: float, boxes: list[Box], stop: Event = NEVER) -> list[Line | None]:
         """Lines whose boxes are known; None where nothing sure stands. Raises as ``read``."""
         model, batcher = self.load()
+        if "underlines" in self._cleaning:
+            image = without_underlines(image, dpi)
         crops = (image[box.top : box.bottom, box.left : box.right] for box in boxes)
         pieces = [[] if _is_blank(crop) else model.cut(crop) for crop in crops]
         strips = [strip for piece in pieces for strip in piece]

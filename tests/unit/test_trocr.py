@@ -245,5 +245,5 @@ def test_torch_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_boxes_outside_of_any_text(trocr: TrOCR, known: KnownPage) -> None:
     margin = Box(0, 0, 60, 40)
-    assert trocr.read_boxes(known.image, [margin]) == [None]
-    assert trocr.read_boxes(known.image, []) == []
+    assert trocr.read_boxes(known.image, DPI, [margin]) == [None]
+    assert trocr.read_boxes(known.image, DPI, []) == []
