@@ -9,6 +9,7 @@ import os
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, get_args
 
 from aseagi_tasks.errors import ConfigError
@@ -113,7 +114,10 @@ def _has_weights(model: str) -> bool:
 def recognizer(asked: str | None = None) -> Recognizer:
     """What reads page images; ``asked`` as for ``ocr_engine``. Models are loaded when the first page is read."""
     engine, model = ocr_engine(asked)
-    return _tesseract() if engine == "tesseract" else _with_model(engine, model)
+    if engine == "tesseract":
+        return _tesseract()
+    with _making:
+        return _with_model(engine, model)
 
 
 @cache
@@ -121,6 +125,9 @@ def _tesseract() -> Tesseract:
     from aseagi_tasks.reading.tesseract import Tesseract
 
     return Tesseract(settings().ocr_languages, settings().ocr_cleaning)
+
+
+_making = Lock()  # threads that ask at the same time get the same one
 
 
 @lru_cache(maxsize=2)  # models take gigabytes of a GPU

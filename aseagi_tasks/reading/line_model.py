@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import cv2
@@ -224,6 +225,9 @@ class LineModel:
         return tokens.tolist(), sums.tolist(), counts.tolist(), ended.tolist()
 
 
+_loading = Lock()  # transformers makes one model at a time: two threads would get weights without content
+
+
 def _load(name: str) -> tuple[Any, Any, Any, dict[str, Any]]:
     """torch, model, tokenizer and what ``preprocessor_config.json`` says."""
     try:
@@ -238,12 +242,13 @@ def _load(name: str) -> tuple[Any, Any, Any, dict[str, Any]]:
     errors = []
     for only_here in (True,) if Path(name).is_dir() else (True, False):
         try:
-            model = transformers.VisionEncoderDecoderModel.from_pretrained(
-                name,
-                local_files_only=only_here,
-                attn_implementation={"encoder": "sdpa", "decoder": "eager"},
-                dtype=torch.float32,
-            )
+            with _loading:
+                model = transformers.VisionEncoderDecoderModel.from_pretrained(
+                    name,
+                    local_files_only=only_here,
+                    attn_implementation={"encoder": "sdpa", "decoder": "eager"},
+                    dtype=torch.float32,
+                )
             tokenizer = transformers.AutoTokenizer.from_pretrained(name, local_files_only=only_here)
             image, _ = transformers.ImageProcessingMixin.get_image_processor_dict(name, local_files_only=only_here)
             return torch, model, tokenizer, image
