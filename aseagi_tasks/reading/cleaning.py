@@ -25,7 +25,9 @@ _SHEET_PX, _SHEET_SHARE, _SHEET_BRIGHTER = 500, (0.25, 0.97), 1.2
 #: is to its letter, in inches across and down.
 DIRTY, _SPECK_IN, _NEAR_IN = 20, 0.03, (0.1, 0.03)
 _UNDERLINE_IN = 0.25
-STREAK_IN, _BESIDE_IN = 0.02, 0.04
+#: A streak is no wider, has no letter so near, and is in so many of twenty parts of the page.
+STREAK_IN, _ALONE_IN, _STREAK_PARTS = 0.02, 0.1, 6
+_BESIDE_IN = 0.04
 #: A page with at least so many long rules in both directions is a form or a table.
 FORM_RULES = 4
 
@@ -137,7 +139,7 @@ def despeckle(image: Grey, dpi: float) -> Grey:
     specks = ~large & (np.bincount(labels[near > 0], minlength=count) == 0)
     specks[0] = False
     dirt = specks[labels].astype(np.uint8) if specks.sum() >= DIRTY else np.zeros_like(ink)
-    columns = streaks((large & (wide <= STREAK_IN * dpi))[labels].astype(np.uint8))
+    columns = streaks(ink, (large & (wide <= STREAK_IN * dpi))[labels].astype(np.uint8), dpi)
     if columns.any():  # where ink is beside it, the streak is in a letter, or is one
         streak = narrow(ink, dpi) * columns
         beside = cv2.dilate(cv2.subtract(ink, streak), np.ones((1, 2 * round(_BESIDE_IN * dpi) + 1), np.uint8))
@@ -149,14 +151,16 @@ def despeckle(image: Grey, dpi: float) -> Grey:
     return clean
 
 
-def streaks(thin: Grey) -> Grey:
-    """0 or 1 for each column, 1 x W: whether thin ink that belongs to nothing else is in it all over the page.
+def streaks(ink: Grey, thin: Grey, dpi: float) -> Grey:
+    """0 or 1 for each column, 1 x W: whether thin pieces that no letter is beside are in it all over the page.
 
     Args:
-        thin: 0 or 1, such ink: pieces no wider than ``STREAK_IN``.
+        ink: 0 or 1. thin: 0 or 1, its pieces that are no wider than ``STREAK_IN``.
     """
-    parts = np.stack([part.any(axis=0) for part in np.array_split(cv2.dilate(thin, np.ones((1, 3), np.uint8)), 20)])
-    columns = (parts.sum(axis=0) >= 8).astype(np.uint8)[None, :]
+    beside = cv2.dilate(cv2.subtract(ink, thin), np.ones((1, 2 * round(_ALONE_IN * dpi) + 1), np.uint8))
+    alone = cv2.dilate(cv2.subtract(thin, beside), np.ones((1, 3), np.uint8))
+    parts = np.stack([part.any(axis=0) for part in np.array_split(alone, 20)])
+    columns = (parts.sum(axis=0) >= _STREAK_PARTS).astype(np.uint8)[None, :]
     return cv2.dilate(columns, np.ones((1, 3), np.uint8)).astype(np.uint8, copy=False)
 
 

@@ -147,7 +147,7 @@ def _without_streaks(ink: Grey, dpi: float) -> Grey:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
     thin = (stats[:, cv2.CC_STAT_WIDTH] <= STREAK_IN * dpi) & (stats[:, cv2.CC_STAT_HEIGHT] >= _SHORTEST_IN * dpi)
     thin[0] = False
-    columns = streaks(thin[labels].astype(np.uint8))
+    columns = streaks(ink, thin[labels].astype(np.uint8), dpi)
     return cv2.subtract(ink, narrow(ink, dpi) * columns).astype(np.uint8, copy=False) if columns.any() else ink
 
 
