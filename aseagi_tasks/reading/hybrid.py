@@ -17,6 +17,8 @@ from aseagi_tasks.reading.upright import Reader, read_upright
 
 #: Lines of Tesseract with less than this calibrated confidence are read again.
 SURE = 0.97
+#: Where Tesseract sees no text, there is text only if TrOCR is so sure of it.
+SURE_OF_MISSED = 0.9
 #: Confidence → share of a line's characters that were right, measured on known pages made unclean
 #: (benchmarks/ocr_accuracy.py --calibration prints both tables).
 CALIBRATION: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -59,7 +61,7 @@ class Hybrid:
             again = {id(line): other for line, other in zip(unsure, second, strict=False)}
             found = [_better(line, again.get(id(line))) for line in first]
             for place, line in zip(missed, second[len(unsure) :], strict=True):
-                if line is not None:
+                if line is not None and line.confidence >= SURE_OF_MISSED:
                     _insert(found, line, place)
             return tuple(found)
 

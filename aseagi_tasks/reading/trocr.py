@@ -19,8 +19,8 @@ from aseagi_tasks.reading.recognizer import NEVER
 from aseagi_tasks.reading.upright import Detect, Reader, read_upright
 from aseagi_tasks.settings import CLEANING, CleaningStep
 
-#: Less sure lines are stains, seals and pictures: text is not invented.
-MIN_CONFIDENCE = 0.45
+#: Less sure lines are stains, seals and signatures: text is not invented. A few letters are soon seen in a stain.
+MIN_CONFIDENCE, MIN_SHORT_CONFIDENCE, SHORT = 0.6, 0.9, 4
 #: Grey levels by which ink is darker than its paper, at least; shadows and folds are not.
 _CONTRAST = 32
 
@@ -102,7 +102,7 @@ def _line(box: Box, strips: list[Strip], found: list[Read]) -> Line | None:
             text += (" " if text and strip.after_gap else "") + read.text
             weight += len(read.text)
             total += len(read.text) * read.confidence
-    if not text or total / weight < MIN_CONFIDENCE:
+    if not text or total / weight < (MIN_SHORT_CONFIDENCE if len(text) <= SHORT else MIN_CONFIDENCE):
         return None
     confidence = round(total / weight, 4)
     return Line(text=text, box=box, confidence=confidence, source="trocr", words=_rejoined(_words(box, strips, found)))
