@@ -100,11 +100,11 @@ def ocr_engine(asked: str | None = None) -> tuple[str, str]:
     model = model or conf.trocr_model
     if engine == "auto":
         can_run = Path("/dev/nvidiactl").exists() and all(map(find_spec, ("torch", "transformers")))
-        engine = "trocr" if can_run and _has_weights(model) else "tesseract"
+        engine = "trocr" if can_run and has_weights(model) else "tesseract"
     return engine, model
 
 
-def _has_weights(model: str) -> bool:
+def has_weights(model: str) -> bool:
     """Whether a checkpoint is on this machine: a folder, or in Hugging Face's cache."""
     hub = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser() / "hub"
     cache_folder = hub / f"models--{model.replace('/', '--')}"

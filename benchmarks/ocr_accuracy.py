@@ -1,12 +1,14 @@
 """Character and word error rates of each engine, beside plain `tesseract`, on pages whose text is known.
 
     python benchmarks/ocr_accuracy.py [--model models/lines] [--engines tesseract,trocr,hybrid] [--calibration]
+    python benchmarks/ocr_accuracy.py --steps [--engines tesseract,trocr]
 
 Pages: born-digital court filings and samples, rendered at 300 dpi and made unclean (noise, blur, skew, fax, telephone),
 and, where the corpus is, its scans with known text. Every engine sees the same pixels; the rates are edits over the
 length of the truth, summed over all pages, whichever order the lines were read in (a pleading's line numbers, a form's
 boxes and a caption's halves have no one order). Goal: ours at most 0.7 of plain Tesseract's over all.
-`--calibration` prints, for each engine, how right its lines were by how sure it was.
+`--calibration` prints, for each engine, how right its lines were by how sure it was. `--steps` prints, in place of all
+this, what each step of cleaning is worth: the error without it over the error with all.
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -32,6 +34,7 @@ from aseagi_tasks.documents import Line, Page
 from aseagi_tasks.reading.hybrid import Hybrid
 from aseagi_tasks.reading.tesseract import Tesseract
 from aseagi_tasks.reading.trocr import TrOCR
+from aseagi_tasks.settings import CLEANING, CleaningStep
 from tests.accuracy import fold, order_free_edits
 from tests.known_pages import CORPUS, DPI, HOWS, ROOT, Grey, born_digital, degraded
 
@@ -100,11 +103,14 @@ def main() -> None:
     parser.add_argument("--model", default=str(ROOT / "models" / "lines"))
     parser.add_argument("--engines", default="tesseract,trocr,hybrid")
     parser.add_argument("--calibration", action="store_true")
+    parser.add_argument("--steps", action="store_true")
     arguments = parser.parse_args()
-    tesseract = Tesseract("eng")
-    trocr = TrOCR(arguments.model, tesseract.detect)
-    ours = {"tesseract": tesseract, "trocr": trocr, "hybrid": Hybrid(tesseract, trocr)}
-    engines = {"plain": plain} | {name: by(ours[name]) for name in arguments.engines.split(",")}
+    names = arguments.engines.split(",")
+    if arguments.steps:
+        steps(arguments.model, names)
+        return
+    ours = engines_with(arguments.model, CLEANING)
+    engines = {"plain": plain} | {name: by(ours[name]) for name in names}
 
     edits: dict[tuple[str, str], np.ndarray] = defaultdict(lambda: np.zeros(4))
     spent: dict[str, float] = defaultdict(float)
@@ -140,6 +146,36 @@ def main() -> None:
     if arguments.calibration:
         for source, rows in sure.items():
             show(source, np.array(rows))
+
+
+def engines_with(model: str, cleaning: Set[CleaningStep]) -> dict[str, Tesseract | TrOCR | Hybrid]:
+    tesseract = Tesseract("eng", cleaning)
+    trocr = TrOCR(model, tesseract.detect, cleaning)
+    return {"tesseract": tesseract, "trocr": trocr, "hybrid": Hybrid(tesseract, trocr)}
+
+
+def steps(model: str, names: list[str]) -> None:
+    """Each engine with all steps, and with all but one."""
+    whole = engines_with(model, CLEANING)
+    variants = {(name, "all"): by(whole[name]) for name in names}
+    for step in get_args(CleaningStep):
+        without = engines_with(model, CLEANING - {step})
+        variants |= {(name, step): by(without[name]) for name in names}
+    edits: dict[tuple[str, str, str], np.ndarray] = defaultdict(lambda: np.zeros(2))
+    for paper in papers():
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "page.pgm"
+            cv2.imwrite(str(file), paper.image)
+            for (name, step), read in variants.items():
+                found = order_free_edits(paper.lines, read(paper, file)[0].splitlines())
+                for kind in (paper.kind, "all"):
+                    edits[name, step, kind] += found
+    kinds = (*HOWS, "scan", "all")
+    print(f"{'CER without':24}" + "".join(f"{kind:>9}" for kind in kinds))
+    for name, step in variants:
+        rates = [edits[name, step, kind][0] / max(1, edits[name, step, kind][1]) for kind in kinds]
+        shown = "nothing (all steps)" if step == "all" else step
+        print(f"{name:10} {shown:20}"[:24] + "".join(f"{rate:9.2%}" for rate in rates))
 
 
 def word_edits(wanted: str, got: str) -> tuple[int, int]:

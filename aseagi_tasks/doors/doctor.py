@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from aseagi_tasks import keys, services
 from aseagi_tasks.doors.stack import Stack
-from aseagi_tasks.errors import AseagiError
+from aseagi_tasks.errors import AseagiError, ConfigError
 from aseagi_tasks.settings import Settings
 
 #: Program → oldest version that is known to do, and the Debian and Homebrew packages that bring it.
@@ -42,6 +42,7 @@ def checks(settings: Settings) -> Iterator[Check]:
         if name != "redis-server" or settings.broker_url is None:
             yield _program(name, oldest, f"apt-get install {apt} (or: brew install {brew})")
     yield _languages(settings)
+    yield _attempt("recognition", _recognition)
     yield _space(settings)
     yield _attempt("storage", lambda: _round_trip(settings))
     yield _attempt("records", lambda: _records(settings))
@@ -76,6 +77,20 @@ def _languages(settings: Settings) -> Check:
         f"apt-get install {' '.join('tesseract-ocr-' + name.replace('_', '-') for name in missing)}" if missing else ""
     )
     return Check("tesseract languages", f"missing: {', '.join(missing)}" if missing else " ".join(sorted(wanted)), cure)
+
+
+def _recognition() -> str:
+    """Loads the checkpoint if it is on this machine; does not fetch it."""
+    engine, model = services.ocr_engine()
+    if engine == "tesseract":
+        return "tesseract"
+    if not services.has_weights(model):
+        cure = f"The first page fetches it; or `hf download {model}` now, or ASEAGI_OCR_ENGINE=tesseract."
+        raise ConfigError("ASEAGI_TROCR_MODEL", f"{model} is not on this machine yet.", cure)
+    from aseagi_tasks.reading.line_model import LineModel
+
+    loaded = LineModel(model)
+    return f"{engine}, {model} on {loaded.device}, lines of {loaded.height} x {loaded.width} pixels"
 
 
 def _space(settings: Settings) -> Check:

@@ -28,7 +28,7 @@ _CONTRAST, _AROUND = 15, 31
 #: More noise (standard deviation, grey levels) is smoothed first.
 _NOISY = 4.0
 #: No stroke of a letter is wider; what is darker than this share of the paper and wider is no ink.
-_STROKE_IN, _DARK = 0.14, 0.8
+_STROKE_IN, _DARK = 0.14, 0.72
 _RULE_IN, _TALLEST_IN, _SHORTEST_IN = 0.25, 0.6, 0.035
 #: In glyphs: letters of a word, words of a line, the gap that may part columns.
 _IN_WORD, _IN_LINE = 1.1, 2.6

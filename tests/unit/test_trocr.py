@@ -21,7 +21,7 @@ from aseagi_tasks.reading.line_model import LineModel
 from aseagi_tasks.reading.tesseract import Tesseract
 from aseagi_tasks.reading.trocr import TrOCR
 from tests.accuracy import cer, order_free_edits
-from tests.known_pages import DPI, Grey, KnownPage, born_digital
+from tests.known_pages import DPI, Grey, KnownPage, born_digital, degraded
 
 SMALL = Path(__file__).parents[2] / "models" / "lines"
 SENTENCES = [
@@ -158,10 +158,9 @@ def test_a_cancelled_page_is_not_read(trocr: TrOCR, known: KnownPage, tmp_path: 
 
 
 def test_hybrid_reads_again_what_tesseract_is_not_sure_of(trocr: TrOCR, known: KnownPage, tmp_path: Path) -> None:
-    rng = np.random.default_rng(1)
-    unclean = np.clip(known.image + rng.normal(0, 60, known.image.shape), 0, 255).astype(np.uint8)
-    tesseract = Tesseract("eng")
-    page = Hybrid(tesseract, trocr).read(*saved(tmp_path, unclean))
+    unclean, dpi = degraded(known.image, "fax")
+    page, path = saved(tmp_path, unclean)
+    page = Hybrid(Tesseract("eng"), trocr).read(page.model_copy(update={"dpi": dpi}), path)
     both = [line for line in page.lines if line.other is not None]
     assert page.source == "hybrid" and both
     for line in both:
