@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from aseagi_tasks.stores.storage import Storage
 
 ENGINES: tuple[str, ...] = get_args(OcrEngine)
+#: There where NVIDIA's driver has a GPU to offer; asking torch would cost seconds and memory.
+GPU_DRIVER = Path("/dev/nvidiactl")
 
 
 @cache
@@ -99,7 +101,7 @@ def ocr_engine(asked: str | None = None) -> tuple[str, str]:
         raise ConfigError(f"OCR engine {asked!r}", "is not known.", f"{', '.join(ENGINES)}, or trocr:CHECKPOINT.")
     model = model or conf.trocr_model
     if engine == "auto":
-        can_run = Path("/dev/nvidiactl").exists() and all(map(find_spec, ("torch", "transformers")))
+        can_run = GPU_DRIVER.exists() and all(map(find_spec, ("torch", "transformers")))
         engine = "trocr" if can_run and has_weights(model) else "tesseract"
     return engine, model
 
