@@ -3,15 +3,10 @@
 On a copy at 150 dpi: ink by an adaptive threshold, rules and blots away, letters closed into words, words linked into
 lines, lines ordered. Sizes are in glyphs (the median height of what looks like a letter) or inches. DESIGN.md has the
 measurements beside Tesseract's layout analysis.
-
-Order: a line comes before one that is below it, and a column before the next one. What stands side by side is columns
-only if a gap goes on through several rows and both sides are as wide as running text, or if one side is a pleading's
-line numbers; otherwise it is rows of a form or a table, read across.
 """
 
 from __future__ import annotations
 
-import heapq
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -21,6 +16,15 @@ from numpy.typing import NDArray
 
 from aseagi_tasks.documents import Box
 from aseagi_tasks.reading.cleaning import STREAK_IN, narrow, streaks
+from aseagi_tasks.reading.reading_order import (
+    COLUMN_IN,
+    around,
+    groups,
+    in_reading_order,
+    parted_columns,
+    side_by_side,
+    usual_height,
+)
 
 LINES_DPI = 150.0
 #: Darker than the mean of the surrounding 0.2 inch by so many grey levels is ink.
@@ -32,14 +36,6 @@ _STROKE_IN, _DARK = 0.14, 0.72
 _RULE_IN, _TALLEST_IN, _SHORTEST_IN = 0.25, 0.6, 0.035
 #: In glyphs: letters of a word, words of a line, the gap that may part columns.
 _IN_WORD, _IN_LINE = 1.1, 2.6
-#: Spaces of a justified line are up to so many times its height.
-_JUSTIFIED = 1.9
-#: A gap that goes on through so many rows, with sides so wide, parts columns.
-_COLUMN_ROWS, _COLUMN_IN = 4, 1.2
-#: A side that is no wider is line numbers.
-_NUMBERS_IN = 0.4
-#: Lines further apart than so many line heights, and than half again the usual, are other paragraphs.
-_PARAGRAPH = 0.75
 #: A line taller than so many usual lines is looked at for a valley to split it at.
 _TALL = 1.7
 
@@ -69,13 +65,13 @@ def find_lines(image: Grey, dpi: float) -> list[TextLine]:
     if not len(words):
         return []
     lines = _parted_at_gutters(_swallowed(_linked(words, glyph)), words, scale)
-    lines = np.array([part for line in lines for part in _split(ink, line, _usual_height(lines))], np.int64)
+    lines = np.array([part for line in lines for part in _split(ink, line, usual_height(lines))], np.int64)
     lines = lines[_has_letters(ink, lines, scale)]
     if not len(lines):
         return []
     height, width = image.shape
     found = []
-    for line, block in _read(lines, scale):
+    for line, block in in_reading_order(lines, scale):
         left, top, right, bottom = (line / shrink).round().astype(int)
         pad = max(2, round(0.12 * (bottom - top)))
         box = Box(
@@ -182,7 +178,7 @@ def _linked(words: Boxes, glyph: float) -> Boxes:
         near = (across <= 1.3 * glyph) & (down <= 0.35 * glyph)
         if near.any():
             at = int(np.argmin(np.where(near, across + 3 * down, np.inf)))
-            lines[at] = _around(lines[at], mark)
+            lines[at] = around(lines[at], mark)
     return _joined(lines, glyph, 0.5)
 
 
@@ -197,10 +193,10 @@ def _joined(boxes: Boxes, glyph: float, overlap: float) -> Boxes:
         like = np.maximum(tall[:, None], tall) <= 2.5 * lower
         reach = np.minimum(_IN_LINE * glyph, 1.5 * np.maximum(tall[:, None], tall))
         linked = (shared >= overlap * lower) & (apart <= reach) & like
-        groups = _groups(linked)
-        if len(groups) == len(boxes):
+        parts = groups(linked)
+        if len(parts) == len(boxes):
             return boxes
-        boxes = np.array([[*boxes[g, :2].min(axis=0), *boxes[g, 2:].max(axis=0)] for g in groups], np.int64)
+        boxes = np.array([[*boxes[g, :2].min(axis=0), *boxes[g, 2:].max(axis=0)] for g in parts], np.int64)
     return boxes
 
 
@@ -215,8 +211,8 @@ def _swallowed(lines: Boxes) -> Boxes:
 
 def _parted_at_gutters(lines: Boxes, words: Boxes, dpi: float) -> Boxes:
     """Lines cut where they run across a gutter that other lines keep: its gap may be no wider than between words."""
-    level = _level(lines)
-    parted = _parted(lines, level, dpi)
+    level = side_by_side(lines)
+    parted = parted_columns(lines, level, dpi)
     starts = np.unique(
         [lines[b] for a, b in zip(*np.nonzero(parted), strict=True) if lines[a, 2] <= lines[b, 0]], axis=0
     )
@@ -232,45 +228,11 @@ def _parted_at_gutters(lines: Boxes, words: Boxes, dpi: float) -> Boxes:
         at = left
         for one, other in pairwise(own):
             begins = (np.abs(starts[near, 0] - other[0]) <= 0.04 * dpi).sum() >= 2
-            if begins and other[0] - one[2] >= 0.05 * dpi and one[2] - at > _COLUMN_IN * dpi < right - other[0]:
+            if begins and other[0] - one[2] >= 0.05 * dpi and one[2] - at > COLUMN_IN * dpi < right - other[0]:
                 out.append(np.array([at, top, one[2], bottom], np.int64))
                 at = other[0]
         out.append(np.array([at, top, right, bottom], np.int64))
     return np.array(out, np.int64)
-
-
-def _level(lines: Boxes) -> NDArray[np.bool_]:
-    """Which pairs of lines stand side by side."""
-    left, top, right, bottom = lines.T
-    tall = bottom - top
-    shared = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)
-    return (shared >= 0.5 * np.minimum(tall[:, None], tall)) & ((right[:, None] <= left) | (right <= left[:, None]))
-
-
-def _groups(linked: NDArray[np.bool_]) -> list[list[int]]:
-    """Connected parts of a symmetric relation."""
-    parent = list(range(len(linked)))
-
-    def root(at: int) -> int:
-        while parent[at] != at:
-            parent[at] = parent[parent[at]]
-            at = parent[at]
-        return at
-
-    for a, b in zip(*np.nonzero(np.triu(linked, 1)), strict=True):
-        parent[root(int(a))] = root(int(b))
-    groups: dict[int, list[int]] = {}
-    for at in range(len(linked)):
-        groups.setdefault(root(at), []).append(at)
-    return list(groups.values())
-
-
-def _around(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.array([min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])], np.int64)
-
-
-def _usual_height(lines: Boxes) -> float:
-    return float(np.median(lines[:, 3] - lines[:, 1]))
 
 
 def _split(ink: Grey, line: NDArray[np.int64], usual: float) -> list[NDArray[np.int64]]:
@@ -304,121 +266,3 @@ def _has_letters(ink: Grey, lines: Boxes, dpi: float) -> NDArray[np.bool_]:
     tall = lines[:, 3] - lines[:, 1]
     filled = np.array([ink[t:b, l:r].mean() if b > t and r > l else 0 for l, t, r, b in lines])  # noqa: E741
     return (tall >= _SHORTEST_IN * dpi) & (filled > 0.02)
-
-
-# -- order
-
-
-def _read(lines: Boxes, dpi: float) -> list[tuple[NDArray[np.int64], int]]:
-    """The lines in reading order, each with its paragraph; what a wide space had parted is one line again."""
-    rows = _rows(lines, dpi)
-    boxes = np.array([[*lines[row, :2].min(axis=0), *lines[row, 2:].max(axis=0)] for row in rows], np.int64)
-    order = _ordered(boxes)
-    usual, block = _usual_height(lines), 0
-    gaps = boxes[order[1:], 1] - boxes[order[:-1], 3]
-    close = gaps[(gaps > -usual) & (gaps < 4 * usual)]
-    spacing = float(np.median(close)) if len(close) else 0.0
-    found = []
-    for before, at in pairwise([-1, *order]):
-        if before >= 0:
-            above, below = boxes[before], boxes[at]
-            apart = below[1] - above[3] > max(_PARAGRAPH * usual, 1.5 * spacing)
-            aside = below[0] >= above[2] or below[2] <= above[0] or below[1] < above[1] - usual
-            block += bool(apart or aside)
-        found += [(line, block) for line in _closed(lines[rows[at]])]
-    return found
-
-
-def _closed(row: Boxes) -> list[NDArray[np.int64]]:
-    """Neighbours of a row joined where the space between them is that of a justified line."""
-    joined = [row[0]]
-    for line in row[1:]:
-        tall = max(line[3] - line[1], joined[-1][3] - joined[-1][1])
-        if line[0] - joined[-1][2] <= _JUSTIFIED * tall:
-            joined[-1] = _around(joined[-1], line)
-        else:
-            joined.append(line)
-    return joined
-
-
-def _rows(lines: Boxes, dpi: float) -> list[list[int]]:
-    """Lines side by side that are read across, from left to right; columns stay apart."""
-    left, _, right, _ = lines.T
-    level = _level(lines)
-    beside = level & ~_parted(lines, level, dpi)
-    # only neighbours are linked: what lies between two is linked to both or parts them
-    for a, b in zip(*np.nonzero(beside), strict=True):
-        if right[a] <= left[b]:
-            between = level[a] & level[b] & (left >= right[a]) & (right <= left[b])
-            if between.any():
-                beside[a, b] = beside[b, a] = False
-    rows = _groups(beside)
-    return [sorted(row, key=lambda at: int(left[at])) for row in rows]
-
-
-def _parted(lines: Boxes, level: NDArray[np.bool_], dpi: float) -> NDArray[np.bool_]:
-    """Which pairs of lines on one level belong to different columns."""
-    left, _, right, _ = lines.T
-    wide = right - left
-    parted = np.zeros_like(level)
-    pairs = [(a, b) for a, b in zip(*np.nonzero(level), strict=True) if right[a] <= left[b]]
-    gaps = np.array([(right[a], left[b]) for a, b in pairs]).reshape(-1, 2)
-    for (a, b), (start, end) in zip(pairs, gaps, strict=True):
-        # rows in which the same gap is open
-        common = np.minimum(end, gaps[:, 1]) - np.maximum(start, gaps[:, 0])
-        same = [pairs[at] for at in np.flatnonzero(common >= min(0.08 * dpi, end - start))]
-        lefts = {x for x, _ in same}
-        rights = {y for _, y in same}
-        if min(len(lefts), len(rights)) < _COLUMN_ROWS:
-            continue
-        width_left, width_right = np.median(wide[list(lefts)]), np.median(wide[list(rights)])
-        columns = min(width_left, width_right) >= _COLUMN_IN * dpi
-        numbers = min(wide[a], wide[b]) <= _NUMBERS_IN * dpi and (
-            (width_left <= _NUMBERS_IN * dpi and _straight(right[list(lefts)], left[list(lefts)], dpi))
-            or (width_right <= _NUMBERS_IN * dpi and _straight(right[list(rights)], left[list(rights)], dpi))
-        )
-        if columns or (numbers and max(width_left, width_right) >= _COLUMN_IN * dpi):
-            parted[a, b] = parted[b, a] = True
-    return parted
-
-
-def _straight(right: NDArray[np.int64], left: NDArray[np.int64], dpi: float) -> bool:
-    """Whether narrow lines stand exactly below each other, on their left or on their right."""
-    return bool(min(np.ptp(right), np.ptp(left)) < 0.12 * dpi)
-
-
-def _ordered(boxes: Boxes) -> list[int]:
-    """Above before below where they overlap across; left before right where nothing spans both between them.
-
-    Source: T. Breuel, "High performance document layout analysis" (2003), section on reading order.
-    """
-    left, top, right, bottom = boxes.T
-    count = len(boxes)
-    middle = (top + bottom) / 2
-    overlap = (np.minimum(right[:, None], right) - np.maximum(left[:, None], left)) > 0
-    before = overlap & (middle[:, None] < middle)
-    beside = ~overlap & (right[:, None] <= left)
-    for a, b in zip(*np.nonzero(beside), strict=True):
-        low, high = sorted((middle[a], middle[b]))
-        between = (middle > low) & (middle < high) & overlap[a] & overlap[b]
-        before[a, b] = not between.any()
-    waiting = before.sum(axis=0)
-    ready = [(int(top[at]), int(left[at]), at) for at in range(count) if not waiting[at]]
-    heapq.heapify(ready)
-    order: list[int] = []
-    placed = np.zeros(count, bool)
-    while len(order) < count:
-        if not ready:  # two that each come before the other: the upper one goes first
-            rest = np.flatnonzero(~placed)
-            at = int(rest[np.lexsort((left[rest], top[rest]))[0]])
-        else:
-            at = heapq.heappop(ready)[2]
-        if placed[at]:
-            continue
-        placed[at] = True
-        order.append(at)
-        for after in np.flatnonzero(before[at] & ~placed):
-            waiting[after] -= 1
-            if not waiting[after]:
-                heapq.heappush(ready, (int(top[after]), int(left[after]), int(after)))
-    return order
