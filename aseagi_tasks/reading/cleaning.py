@@ -1,5 +1,6 @@
 """What is done to a page image before it is recognized. Each step only where the page wants it.
 
+DESIGN.md has what each is worth.
 """
 
 from __future__ import annotations
