@@ -69,6 +69,19 @@ class Line(Frozen):
     other: OtherReading | None = None
 
 
+class HiddenText(Frozen):
+    """Words of a PDF's text layer that cannot be seen where they stand. They are in no ``Line``.
+
+    Attributes:
+        why: ``covered``: under an opaque box, as in a redaction that can be undone. ``invisible``: of the paper's
+            colour, too small, or not drawn at all.
+    """
+
+    text: str
+    box: Box
+    why: Literal["covered", "invisible"]
+
+
 class Page(Frozen):
     """One page. ``source`` is None until it has been read.
 
@@ -89,6 +102,7 @@ class Page(Frozen):
     source: TextSource | None = None
     confidence: float | None = None
     lines: tuple[Line, ...] = ()
+    hidden: tuple[HiddenText, ...] = ()
 
     @property
     def text(self) -> str:

@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     ocr_threads: int = Field(8, ge=1, le=64, description="Documents that one process reads at a time with TrOCR.")
     ocr_cleaning: Annotated[frozenset[CleaningStep], NoDecode, BeforeValidator(_listed)] = CLEANING
     ocr_languages: str = Field("eng", pattern=r"^[A-Za-z_]+(\+[A-Za-z_]+)*$")
+    hidden_text: Literal["report", "read"] = "report"
     dpi: int = Field(300, ge=150, le=600)
     max_bytes: int = Field(500_000_000, ge=1)
     max_pages: int = Field(2_000, ge=1)

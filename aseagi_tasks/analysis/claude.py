@@ -15,7 +15,7 @@ from aseagi_tasks.analysis import prices
 from aseagi_tasks.analysis.dates import dates
 from aseagi_tasks.analysis.evidence import Finder, fold, skeleton
 from aseagi_tasks.analysis.rules import RulesAnalyst
-from aseagi_tasks.analysis.schema import Analysis, DocumentType, Evidence, Fact, Party, Support
+from aseagi_tasks.analysis.schema import Analysis, Caution, DocumentType, Evidence, Fact, Party, Support
 from aseagi_tasks.documents import Reading
 from aseagi_tasks.errors import AnalystUnavailable, ConfigError, RateLimited, Refused
 
@@ -214,7 +214,7 @@ class ClaudeAnalyst:
             parties=tuple(parties),
             people=tuple(found for said in answer.people if (found := fact("people", said))),
             key_dates=tuple(found for said in answer.key_dates if (found := fact("key_date", said))),
-            warnings=(f"{left_out:,} characters from the middle of the document were not analyzed.",)
+            warnings=(Caution(kind="left-out", message=f"{left_out:,} characters of its middle were not analyzed."),)
             if left_out
             else (),
             usage=usage,

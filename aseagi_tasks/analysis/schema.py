@@ -65,6 +65,22 @@ class Party(Frozen):
     evidence: tuple[Evidence, ...] = ()
 
 
+class Caution(Frozen):
+    """What a reader should know before trusting the document; of one place, or of the whole.
+
+    Attributes:
+        kind: ``covered``, ``invisible``: text of the file that is not to be seen; ``left-out``: not analyzed.
+    """
+
+    kind: Literal["covered", "invisible", "left-out"]
+    message: str
+    page: int | None = None
+    box: Box | None = None
+
+    def __str__(self) -> str:
+        return f"page {self.page}: {self.message}" if self.page else self.message
+
+
 class Analysis(Frozen):
     """A document's fields, and who found them.
 
@@ -91,7 +107,7 @@ class Analysis(Frozen):
     parties: tuple[Party, ...] = ()
     people: tuple[Fact, ...] = ()
     key_dates: tuple[Fact, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
     usage: dict[str, int] = {}
     cost_usd: float = 0.0
 

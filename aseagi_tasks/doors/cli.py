@@ -193,13 +193,27 @@ def status(
 def show(
     ident: Annotated[str, typer.Argument(metavar="ID", help="Document or job id; its first characters will do.")],
     text: Annotated[bool, typer.Option("--text", help="Print the text that was read.")] = False,
+    page: Annotated[int | None, typer.Option("--page", min=1, help="Write this page as a picture.")] = None,
+    with_facts: Annotated[bool, typer.Option("--facts", help="With --page: boxes around what was found.")] = False,
+    to: Annotated[Path | None, typer.Option("--out", help="With --page: the file; default ID-page-N.png here.")] = None,
     as_json: Json = False,
 ) -> None:
     """One document's facts, text and history, or one job's."""
     from aseagi_tasks.doors import showing
     from aseagi_tasks.doors.lookup import look_up
 
+    if page is None and (with_facts or to):
+        raise typer.BadParameter("--facts and --out go with --page N.")
     found = look_up(ident)
+    if page is not None:
+        from aseagi_tasks.doors.page_picture import draw
+
+        picture = draw(found, page, facts=with_facts)
+        assert found.document is not None  # draw refuses others
+        to = to or Path(f"{found.document.document_id}-page-{page}.png")
+        picture.save(to)
+        out.print(str(to), highlight=False, soft_wrap=True)
+        return
     if text:
         sys.stdout.write(found.text())
         return
@@ -207,7 +221,7 @@ def show(
         print_json(found.as_json())
         return
     if found.document is not None:
-        out.print(showing.facts(found.document, found.facts(), found.warnings()))
+        out.print(showing.facts(found.document, found.analysis))
         for key in found.where():
             out.print(f"[dim]{key}[/dim]", highlight=False, soft_wrap=True)
     if found.jobs:

@@ -26,14 +26,6 @@ class Found:
             return None
         return Analysis.model_validate_json(services.storage().get(f"{self.document.processed}/analysis.json"))
 
-    def facts(self) -> dict[str, Any]:
-        """Plain values of the facts that were found."""
-        return self.analysis.facts() if self.analysis else {}
-
-    def warnings(self) -> list[str]:
-        """What a reader should know before trusting the document."""
-        return [str(warning) for warning in self.analysis.warnings] if self.analysis else []
-
     def where(self) -> list[str]:
         """Where the original and the results are in the bucket."""
         if self.document is None:

@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from aseagi_tasks.analysis.schema import Analysis, Fact, Party
 from aseagi_tasks.doors.following import Item
 from aseagi_tasks.stores.records import Document, Event, Hit, Job
 
@@ -91,25 +92,29 @@ def hits(rows: Sequence[Hit]) -> Table:
     return table
 
 
-def facts(document: Document, values: Mapping[str, Any], warnings: Sequence[str] = ()) -> Table:
-    """One document's facts."""
+def facts(document: Document, analysis: Analysis | None) -> Table:
+    """One document's facts, each with its page and how sure it is."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     table.add_row("document", f"{document.document_id}  {escape(document.name)}")
-    for name, value in values.items():
-        if value in (None, "", [], ()):
-            continue
-        if name == "parties":
-            value = "; ".join(
-                f"{party['name']} ({party['role']})" if party.get("role") else party["name"] for party in value
-            )
-        elif isinstance(value, list):
-            value = "; ".join(str(part) for part in value)
-        table.add_row(name.replace("_", " "), escape(str(value)))
-    for warning in warnings:
-        table.add_row("[yellow]warning[/yellow]", escape(warning))
+    for name, found in analysis or ():
+        if isinstance(found, Fact):
+            table.add_row(name.replace("_", " "), f"{escape(str(found.value))}  {_support(found)}")
+        elif name in ("parties", "people", "key_dates"):
+            for one in found:
+                said = f"{one.name} ({one.role})" if isinstance(one, Party) and one.role else getattr(one, "name", "")
+                table.add_row(name.replace("_", " "), f"{escape(said or str(one.value))}  {_support(one)}")
+    for warning in analysis.warnings if analysis else ():
+        table.add_row("[yellow]warning[/yellow]", escape(str(warning)))
     return table
+
+
+def _support(found: Fact | Party) -> str:
+    """Where it stands, and how sure it is."""
+    pages = sorted({evidence.page for evidence in found.evidence})
+    where = [f"p. {', '.join(map(str, pages))}"] if pages else []
+    return f"[dim]({escape(', '.join([*where, found.status]))})[/dim]"
 
 
 def stack(children: Sequence[Any]) -> str:

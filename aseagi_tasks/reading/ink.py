@@ -35,6 +35,10 @@ SPARSE_SQIN = 0.3
 UNREAD_MIN_SQIN = 0.005
 
 _PAPER_IN = 0.25
+_BAR_IN, _BARRED = (
+    0.09,
+    0.6,
+)  # wide and high at least, wider than the strokes of letters; share of a word that is under it
 _LETTER_MIN_IN = 0.045  # lower case of 6.5 point type
 _LETTER_MAX_IN = 2.0
 _LINE_MAX_IN = 0.6  # 43 point type
@@ -57,12 +61,14 @@ class Account(NamedTuple):
 
     Attributes:
         visible: per word, whether anything can be seen where it stands.
+        barred: per word, whether it is under something opaque of another shade than the paper.
         covered: ink under visible words.
         lines: ink elsewhere that looks like lines of text; 0 if there is too little ink elsewhere to matter.
         other: ink elsewhere that is neither that nor rules nor specks: drawings, seals, signatures; 0 likewise.
     """
 
     visible: NDArray[np.bool_]
+    barred: NDArray[np.bool_]
     covered: float
     lines: float
     other: float
@@ -113,7 +119,8 @@ def account(grey: Grey, words: Boxes, dpi: float) -> Account:
     """
     height, width = grey.shape
     edges = np.rint(np.clip(words, 0, [width, height, width, height])).astype(np.int64)
-    visible = _visible(grey, edges)
+    barred = _barred(grey, edges, dpi)
+    visible = _visible(grey, edges) & ~barred
 
     ink = (_darkness(grey, dpi) >= CONTRAST).view(np.uint8)
     rest = ink.copy()
@@ -125,7 +132,7 @@ def account(grey: Grey, words: Boxes, dpi: float) -> Account:
     # Most born-digital pages have nothing else that could matter, and are spared 8 ms.
     matters = left_over / dpi**2 > max(UNREAD_MIN_SQIN, _tolerated(covered) * total / dpi**2)
     lines, other = _sort_out(rest, dpi) if matters else (0, 0)
-    return Account(visible, covered, lines / dpi**2, other / dpi**2)
+    return Account(visible, barred, covered, lines / dpi**2, other / dpi**2)
 
 
 def is_blank(grey: Grey, dpi: float) -> bool:
@@ -191,6 +198,25 @@ def _visible(grey: Grey, edges: NDArray[np.int64]) -> NDArray[np.bool_]:
     summed = cv2.integral((contrast >= VISIBLE_CONTRAST).view(np.uint8))
     left, top, right, bottom = edges.T
     return np.asarray(summed[bottom, right] - summed[top, right] - summed[bottom, left] + summed[top, left] > 0)
+
+
+def _barred(grey: Grey, edges: NDArray[np.int64], dpi: float) -> NDArray[np.bool_]:
+    """Per box, whether most of it is under something of one shade that is not the paper's.
+
+    Shaded cells and white words on black are of two shades where there are words, and therefore none.
+    """
+    paper = int(np.median(grey[::8, ::8]))
+    contrast = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    plain = (cv2.absdiff(grey, np.full_like(grey, paper)) >= CONTRAST) & (contrast < VISIBLE_CONTRAST)
+    if not plain.any():
+        return np.zeros(len(edges), bool)
+    side = max(3, round(_BAR_IN * dpi))
+    solid = cv2.morphologyEx(plain.view(np.uint8), cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
+    summed = cv2.integral(solid)
+    left, top, right, bottom = edges.T
+    under = summed[bottom, right] - summed[top, right] - summed[bottom, left] + summed[top, left]
+    area = (right - left) * (bottom - top)
+    return np.asarray((area > 0) & (under >= _BARRED * area))
 
 
 def _sort_out(rest: Mask, dpi: float) -> tuple[int, int]:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aseagi_tasks.documents import Box, Line, Word
+from aseagi_tasks.documents import Box, HiddenText, Line, Word
 
 #: A text layer with more than this share of characters that mean nothing is of a font without a character map.
 MAX_MEANINGLESS = 0.1
@@ -77,32 +78,47 @@ class TextPage(NamedTuple):
         Args:
             scale: pixels per point.
             width_px, height_px: of the page; boxes are cut at its edges.
-            visible: per word; a word that cannot be seen on the page has confidence 0, others 1.
+            visible: per word; a word that cannot be seen on the page is left out.
         """
+        words = self._words(scale, width_px, height_px)
+        lines = []
+        for span in self.lines:
+            own = tuple(words[at] for at in range(span.start, span.stop) if visible[at] and words[at].text)
+            if own:
+                text = " ".join(word.text for word in own)
+                lines.append(
+                    Line(text=text, box=_around(own), confidence=1.0, source="text-layer", block=span.block, words=own)
+                )
+        return tuple(lines)
+
+    def hidden(
+        self, scale: float, width_px: int, height_px: int, visible: NDArray[np.bool_], covered: NDArray[np.bool_]
+    ) -> tuple[HiddenText, ...]:
+        """What ``to_lines`` leaves out, a piece of a line at a time.
+
+        Args:
+            covered: per word, whether something opaque is on it.
+        """
+        words = self._words(scale, width_px, height_px)
+        kinds: list[Literal["", "covered", "invisible"]] = [
+            "" if seen or not word.text else "covered" if under else "invisible"
+            for word, seen, under in zip(words, visible.tolist(), covered.tolist(), strict=True)
+        ]
+        found = []
+        for span in self.lines:
+            for kind, run in groupby(range(span.start, span.stop), key=kinds.__getitem__):
+                if kind:
+                    own = tuple(words[at] for at in run)
+                    found.append(HiddenText(text=" ".join(word.text for word in own), box=_around(own), why=kind))
+        return tuple(found)
+
+    def _words(self, scale: float, width_px: int, height_px: int) -> list[Word]:
+        """All words with their boxes in page pixels, cut at the page's edges."""
         page = np.array([width_px, height_px, width_px, height_px])
         edges = np.rint(np.clip(self.boxes * scale, 0, page)).astype(np.int64)
         edges[:, :2] = np.minimum(edges[:, :2], page[:2] - 1)
         edges[:, 2:] = np.maximum(edges[:, 2:], edges[:, :2] + 1)
-        confidences = visible.astype(float).tolist()
-        words = [
-            Word(clean(text), Box(*box), confidence)
-            for text, box, confidence in zip(self.words, edges.tolist(), confidences, strict=True)
-        ]
-        lines = []
-        for span in self.lines:
-            own = tuple(word for word in words[span.start : span.stop] if word.text)
-            if own:
-                lines.append(
-                    Line(
-                        text=" ".join(word.text for word in own),
-                        box=_around(own),
-                        confidence=sum(word.confidence for word in own) / len(own),
-                        source="text-layer",
-                        block=span.block,
-                        words=own,
-                    )
-                )
-        return tuple(lines)
+        return [Word(clean(text), Box(*box), 1.0) for text, box in zip(self.words, edges.tolist(), strict=True)]
 
 
 #: A page without text.

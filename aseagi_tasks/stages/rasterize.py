@@ -17,13 +17,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aseagi_tasks import keys
-from aseagi_tasks.documents import MediaType, Page, Reading
+from aseagi_tasks.documents import HiddenText, MediaType, Page, Reading
 from aseagi_tasks.errors import Unreadable
 from aseagi_tasks.reading import images, ink, poppler, textlayer
-from aseagi_tasks.reading.ink import Boxes, Grey
+from aseagi_tasks.reading.ink import Account, Boxes, Grey
 from aseagi_tasks.reading.poppler import PageSize, Pdf, Rendered
 from aseagi_tasks.reading.textlayer import TextPage
 
@@ -50,6 +49,7 @@ def rasterize(
     max_pages: int,
     max_page_pixels: int,
     timeout_s: float,
+    read_hidden: bool = False,
 ) -> Reading:
     """Turn a document into pages.
 
@@ -60,6 +60,7 @@ def rasterize(
         dpi: resolution of the images.
         max_page_pixels: larger pages come at a lower resolution.
         timeout_s: for each call of one of poppler's programs.
+        read_hidden: whether words that cannot be seen are read like others.
     Returns:
         All pages: of ``text-layer`` with their lines, ``blank``, or unread (source None). An unread page's image is at
         ``keys.page_image``: grey, 8 bit, ``width_px`` by ``height_px``.
@@ -73,7 +74,9 @@ def rasterize(
     sheets = {number: _sheet(number, size, dpi, max_page_pixels) for number, size in enumerate(pdf.sizes, 1)}
     with tempfile.TemporaryDirectory(dir=scratch, prefix="render-") as folder:
         work = Path(folder)
-        pages = dict(_judged_small(pdf, sheets, work))
+        pages = dict(_judged_small(pdf, sheets, work, read_hidden=read_hidden))
+        sheets |= {number: page for number, page in pages.items() if page.source is None}
+        pages = {number: page for number, page in pages.items() if page.source is not None}
         pages |= _rendered(pdf, {number: sheets[number] for number in sheets if number not in pages}, scratch, work)
         shown = next((number for number in sheets if pages[number].source != "blank"), 1)
         pdf.thumbnail(shown, work / "thumbnail.jpg", long_edge_px=THUMBNAIL_PX)
@@ -81,8 +84,12 @@ def rasterize(
     return Reading(engine=f"poppler {poppler.version()}", pages=tuple(pages[number] for number in sheets))
 
 
-def _judged_small(pdf: Pdf, sheets: dict[int, Page], work: Path) -> Iterator[tuple[int, Page]]:
-    """The pages whose text layer accounts for them, and blank ones among their neighbours."""
+def _judged_small(pdf: Pdf, sheets: dict[int, Page], work: Path, *, read_hidden: bool) -> Iterator[tuple[int, Page]]:
+    """The pages whose text layer accounts for them, and blank ones among their neighbours.
+
+    Of others, without source, those that have words under something opaque. (Other words that cannot be seen are what
+    another program recognized on a scan, and where it thought that they stand.)
+    """
     pdf.write_text(work / "text")
     layers = dict(enumerate(textlayer.read(work / "text"), 1))
     wanted = [number for number in sheets if number in layers and layers[number].words]
@@ -98,10 +105,14 @@ def _judged_small(pdf: Pdf, sheets: dict[int, Page], work: Path) -> Iterator[tup
             if account.is_complete and not layer.is_garbage:
                 if account.covered < ink.SPARSE_SQIN:
                     _check_shown(pdf, number, rendered, grey, words, work)
-                yield number, _with_text(sheets[number], layer, account.visible)
+                yield number, _with_text(sheets[number], layer, account, read_hidden=read_hidden)
             elif not account.visible.any() and ink.is_blank(grey, small):
                 _check_shown(pdf, number, rendered, grey, words[:0], work)
-                yield number, _blank(sheets[number])
+                hidden = _hidden(sheets[number], layer, account)
+                yield number, _blank(sheets[number]).model_copy(update={"hidden": hidden})
+            elif account.barred.any() and not layer.is_garbage:
+                covered = tuple(w for w in _hidden(sheets[number], layer, account) if w.why == "covered")
+                yield number, sheets[number].model_copy(update={"hidden": covered})
 
 
 def _rendered(pdf: Pdf, sheets: dict[int, Page], scratch: Path, work: Path) -> Iterator[tuple[int, Page]]:
@@ -177,11 +188,17 @@ def _batches(numbers: list[int], dpis: dict[int, float], gap: int) -> Iterator[l
         yield batch
 
 
-def _with_text(sheet: Page, layer: TextPage, visible: NDArray[np.bool_]) -> Page:
+def _with_text(sheet: Page, layer: TextPage, account: Account, *, read_hidden: bool) -> Page:
+    visible = np.ones_like(account.visible) if read_hidden else account.visible
     lines = layer.to_lines(sheet.dpi / 72, sheet.width_px, sheet.height_px, visible)
-    words = [word for line in lines for word in line.words]
-    confidence = sum(word.confidence for word in words) / max(1, len(words))
-    return sheet.model_copy(update={"source": "text-layer", "lines": lines, "confidence": confidence})
+    hidden = _hidden(sheet, layer, account)
+    return sheet.model_copy(update={"source": "text-layer", "lines": lines, "confidence": 1.0, "hidden": hidden})
+
+
+def _hidden(sheet: Page, layer: TextPage, account: Account) -> tuple[HiddenText, ...]:
+    if account.visible.all():
+        return ()
+    return layer.hidden(sheet.dpi / 72, sheet.width_px, sheet.height_px, account.visible, account.barred)
 
 
 def _blank(sheet: Page) -> Page:

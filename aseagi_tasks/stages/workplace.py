@@ -57,6 +57,7 @@ class Workplace:
             max_pages=conf.max_pages,
             max_page_pixels=conf.max_page_pixels,
             timeout_s=conf.render_timeout_s,
+            read_hidden=conf.hidden_text == "read",
         )
 
     def ensure_images(self, reading: Reading) -> None:

@@ -60,6 +60,7 @@ def test_finished_document_waits_for_the_records_is_seen_and_is_recorded(
         assert json.loads(metadata.read_text())["name"] == "02-order.pdf"
 
         project.api.broken = 502  # now nothing of them answers
+        until(lambda: "1 waiting" in up.run("status").stdout, lambda: up.said)  # it does not while it is tried again
         away = up.run("status")
         assert away.returncode == 4
         assert "1 waiting for the records, 1 of them finished" in away.stdout

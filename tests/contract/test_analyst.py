@@ -132,7 +132,7 @@ def test_long_document_is_cut_in_the_middle_and_says_so(claude: ClaudeAnalyst) -
     assert len(text) <= MAX_CHARACTERS + 30
     assert left_out > 0
     assert "BEGINNING" in text and "END OF IT" in text
-    assert "not analyzed" in claude.analyze(long, "long.pdf").warnings[0]
+    assert "not analyzed" in str(claude.analyze(long, "long.pdf").warnings[0])
 
 
 @pytest.mark.parametrize(

@@ -261,3 +261,28 @@ def test_bare_pages_are_told_from_scanned_ones() -> None:
     assert ink.is_bare(page, np.array([stamp], np.float64))
     assert not ink.is_bare(page, np.empty((0, 4)))
     assert not ink.is_bare(noisy(paper(), 2), np.empty((0, 4)))
+
+
+def test_a_word_under_a_bar_is_barred_though_the_bar_is_shorter() -> None:
+    page = np.full((200, 400), 255, np.uint8)
+    page[50:70, 100:160] = 0
+    words = np.array([[104.0, 52, 166, 68], [170, 52, 230, 68]])
+    cv2.putText(page, "seen", (172, 66), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 0, 1)
+    account = ink.account(page, words, 100)
+    assert account.barred.tolist() == [True, False]
+    assert account.visible.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(("cell", "letters"), [(170, 0), (0, 255), (90, 255)])
+def test_words_on_shaded_cells_are_seen(cell: int, letters: int) -> None:
+    page = np.full((200, 400), 255, np.uint8)
+    page[40:90, 90:310] = cell
+    places, left = [], 100
+    for word in ("Total", "amount", "due"):
+        (wide, tall), _ = cv2.getTextSize(word, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)
+        cv2.putText(page, word, (left, 70), cv2.FONT_HERSHEY_SIMPLEX, 0.5, letters, 1)
+        places.append([left - 1.0, 70 - tall - 3, left + wide + 1, 74])
+        left += wide + 10
+    words = np.array(places)
+    account = ink.account(page, words, 100)
+    assert not account.barred.any() and account.visible.all()

@@ -54,14 +54,25 @@ def lines(page: TextPage) -> list[str]:
 def test_words_come_with_their_boxes(read: Reader) -> None:
     page = read(text(100, 700, "Motion denied."))[0]
     assert page.words == ["Motion", "denied."]
-    line = page.to_lines(300 / 72, 2550, 3300, np.array([True, False]))[0]
+    line = page.to_lines(300 / 72, 2550, 3300, np.array([True, True]))[0]
     assert line.text == "Motion denied."
-    assert [word.confidence for word in line.words] == [1.0, 0.0]
-    assert line.confidence == 0.5
+    assert [word.confidence for word in line.words] == [1.0, 1.0]
+    assert line.confidence == 1.0
     assert line.box.left == pytest.approx(100 * 300 / 72, abs=2)
     assert line.box.top < (792 - 700) * 300 / 72 < line.box.bottom
     assert (line.box.left, line.box.right) == (line.words[0].box.left, line.words[1].box.right)
     assert line.source == "text-layer"
+
+
+def test_words_that_cannot_be_seen_come_apart_from_the_lines(read: Reader) -> None:
+    page = read(text(100, 700, "Motion of John Doe is denied.") + text(100, 600, "Granted"))[0]
+    seen = np.array([True, True, False, False, True, True, False])
+    covered = np.array([False, False, True, True, False, False, False])
+    assert [line.text for line in page.to_lines(1, 612, 792, seen)] == ["Motion of is denied."]
+    hidden = page.hidden(1, 612, 792, seen, covered)
+    assert [(words.text, words.why) for words in hidden] == [("John Doe", "covered"), ("Granted", "invisible")]
+    whole = page.to_lines(1, 612, 792, np.ones(7, bool))[0].box
+    assert whole.left < hidden[0].box.left < hidden[0].box.right < whole.right
 
 
 def test_columns_are_read_one_after_the_other(read: Reader) -> None:
