@@ -25,7 +25,7 @@ ENDS: dict[str, str] = {
 
 #: Runs in a process of its own, so that its memory and its children's can be measured.
 PROGRAM = """
-import json, resource, sys, time
+import json, re, resource, sys, time
 from pathlib import Path
 from aseagi_tasks.errors import DocumentError
 from aseagi_tasks.stages.fetch import identify
@@ -43,7 +43,9 @@ try:
 except DocumentError as exc:
     end = type(exc).__name__
     assert path.name in str(exc)
-own, renderer = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+# not RUSAGE_SELF: that also counts the process that started this one
+own = int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+renderer = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 print(json.dumps([end, time.monotonic() - begun, own, renderer, pixels]))
 """
 
