@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,7 +23,7 @@ WAIT_S = 90
 
 
 class Up:
-    """A running `aseagi up` and what it said."""
+    """A running `aseagi up` and what it said. ``with``: waits until all is up, and stops it."""
 
     def __init__(self, home: Path, *arguments: str, **settings: str) -> None:
         self.home, self.port = home, free_port()
@@ -31,6 +32,20 @@ class Up:
         self.process = subprocess.Popen(
             [*ASEAGI, "up", *arguments], env=self.environment, stdout=self.log, stderr=subprocess.STDOUT
         )
+
+    def __enter__(self) -> Up:
+        try:
+            until(lambda: "Monitor" in self.said, lambda: self.said)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(WAIT_S)
+        self.log.close()
 
     @property
     def said(self) -> str:

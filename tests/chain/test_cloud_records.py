@@ -18,20 +18,17 @@ from tests.servers.cloud import Project
 @pytest.fixture
 def up(project: Project) -> Iterator[Up]:
     """A stack whose records are the project's."""
-    with TemporaryDirectory(prefix="aseagi-cloud-", ignore_cleanup_errors=True) as folder:
-        running = Up(
+    with (
+        TemporaryDirectory(prefix="aseagi-cloud-", ignore_cleanup_errors=True) as folder,
+        Up(
             Path(folder),
             ASEAGI_RECORDS="supabase",
             ASEAGI_SUPABASE_URL=project.api.url,
             ASEAGI_SUPABASE_KEY=project.api.token("service_role"),
             ASEAGI_POSTGRES_URL=project.url,
-        )
-        try:
-            until(lambda: "Monitor" in running.said, lambda: running.said)
-            yield running
-        finally:
-            running.process.terminate()
-            running.process.wait(WAIT_S)
+        ) as running,
+    ):
+        yield running
 
 
 def status(up: Up) -> dict[str, Any]:

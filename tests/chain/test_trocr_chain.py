@@ -61,16 +61,11 @@ def alone(path: Path, scratch: Path, recognizer: TrOCR) -> str:
 
 @pytest.fixture
 def up() -> Iterator[Up]:
-    with TemporaryDirectory(prefix="aseagi-up-", ignore_cleanup_errors=True) as folder:
-        one = Up(Path(folder), ASEAGI_OCR_ENGINE="trocr", ASEAGI_TROCR_MODEL=str(SMALL))
-        try:
-            until(lambda: "Monitor" in one.said, lambda: one.said)
-            yield one
-        finally:
-            if one.process.poll() is None:
-                one.process.send_signal(signal.SIGINT)
-                one.process.wait(WAIT_S)
-            one.log.close()
+    with (
+        TemporaryDirectory(prefix="aseagi-up-", ignore_cleanup_errors=True) as folder,
+        Up(Path(folder), ASEAGI_OCR_ENGINE="trocr", ASEAGI_TROCR_MODEL=str(SMALL)) as one,
+    ):
+        yield one
 
 
 def test_thirty_at_once_and_the_reader_killed(up: Up, tmp_path: Path) -> None:

@@ -26,15 +26,8 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def up(home: Path) -> Iterator[Up]:
-    one = Up(home)
-    try:
-        until(lambda: "Monitor" in one.said, lambda: one.said)
+    with Up(home) as one:
         yield one
-    finally:
-        if one.process.poll() is None:
-            one.process.send_signal(signal.SIGINT)
-            one.process.wait(WAIT_S)
-        one.log.close()
 
 
 def filing(path: Path) -> Path:
