@@ -17,6 +17,8 @@ from aseagi_tasks.notify import ConsoleNotifier, Notifier
 from aseagi_tasks.settings import OcrEngine, settings
 
 if TYPE_CHECKING:
+    from redis import Redis
+
     from aseagi_tasks.analysis.analyst import Analyst
     from aseagi_tasks.reading.recognizer import Recognizer
     from aseagi_tasks.reading.tesseract import Tesseract
@@ -163,9 +165,34 @@ def analyst() -> Analyst:
 
 
 @cache
+def redis() -> Redis:
+    """The broker's Redis, for what processes share beside the queue."""
+    from redis import Redis
+
+    address = settings().broker.replace("redis+socket://", "unix://", 1)
+    return Redis.from_url(address, socket_timeout=30, socket_connect_timeout=10, health_check_interval=25)
+
+
+@cache
 def notifier() -> Notifier:
     """Who is told."""
     return ConsoleNotifier()
+
+
+def tell_once(key: str, message: str, *, every_s: int = 86_400) -> bool:
+    """Tell the operators, unless they were told under this key within ``every_s``; whether they were told now.
+
+    Where Redis does not answer they are told: twice is better than never.
+    """
+    from redis.exceptions import RedisError
+
+    try:
+        if not redis().set(f"aseagi:told:{key}", 1, nx=True, ex=every_s):
+            return False
+    except RedisError:
+        pass
+    notifier().tell(message)
+    return True
 
 
 def versions(asked: str | None = None) -> dict[str, str]:

@@ -36,6 +36,18 @@ def status(up: Up) -> dict[str, Any]:
     return {**json.loads(ran.stdout), "code": ran.returncode}
 
 
+def status_with_waiting(up: Up) -> dict[str, Any]:
+    """A status in which a job waits for the records; while that job is tried again, it does not."""
+    seen: list[dict[str, Any]] = []
+
+    def waits() -> bool:
+        seen[:] = [status(up)]
+        return bool(seen[0]["waiting_for_records"])
+
+    until(waits, lambda: up.said)
+    return seen[0]
+
+
 def test_finished_document_waits_for_the_records_is_seen_and_is_recorded(
     up: Up, project: Project, samples: Path
 ) -> None:
@@ -48,8 +60,7 @@ def test_finished_document_waits_for_the_records_is_seen_and_is_recorded(
         text=True,
     )
     try:
-        until(lambda: bool(status(up)["waiting_for_records"]), lambda: up.said)
-        found = status(up)
+        found = status_with_waiting(up)
         (waiting,) = found["waiting_for_records"].values()
         assert waiting["stage"] == "record" and "503" in waiting["error"]
         assert found["counts"]["processing"] == 1 and found["counts"]["completed"] == 0
@@ -90,8 +101,7 @@ def test_refused_document_is_recorded_as_such_once_the_records_are_back(
         [*ASEAGI, "process", str(locked), "--json"], env=up.environment, stdout=subprocess.PIPE, text=True
     )
     try:
-        until(lambda: bool(status(up)["waiting_for_records"]), lambda: up.said)
-        assert status(up)["counts"]["processing"] == 1
+        assert status_with_waiting(up)["counts"]["processing"] == 1
         project.api.broken_paths = set()
         said, _ = process.communicate(timeout=200)
     finally:
