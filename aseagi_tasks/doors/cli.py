@@ -21,7 +21,7 @@ import typer
 
 from aseagi_tasks import __version__, services
 from aseagi_tasks.documents import Priority, Status
-from aseagi_tasks.doors import keeping
+from aseagi_tasks.doors import certifying, keeping
 from aseagi_tasks.doors.terminal import Json, err, out, print_json
 from aseagi_tasks.errors import AseagiError, ConfigError, RecordsUnavailable
 from aseagi_tasks.settings import settings
@@ -34,6 +34,7 @@ app = typer.Typer(
     "5 setting or program missing, 6 cancelled, 130 interrupted.",
 )
 app.add_typer(keeping.app)
+app.add_typer(certifying.app)
 
 Level = Annotated[Priority, typer.Option(help="high goes before normal before low.")]
 Engine = Annotated[
