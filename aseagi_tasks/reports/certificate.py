@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -120,11 +121,16 @@ class Certificate(Header):
 
     def as_bytes(self) -> bytes:
         """The file: an entry a line."""
-        head = _plain(self, exclude={"entries", "hash", "signature"})
-        lines = [f'"{name}": {_text(value)},' for name, value in head.items()]
-        entries = ",\n".join(_text(_plain(entry)) for entry in self.entries)
-        end = f'"hash": {_text(self.hash)},\n"signature": {_text(self.signature)}'
-        return "\n".join(["{", *lines, f'"entries": [\n{entries}\n],', end, "}\n"]).encode()
+        # written piece by piece: joined, the file would be in memory three times, and 100,000 entries have 120 MB
+        file = io.BytesIO(b"{\n")
+        file.seek(0, io.SEEK_END)
+        for name, value in _plain(self, exclude={"entries", "hash", "signature"}).items():
+            file.write(f'"{name}": {_text(value)},\n'.encode())
+        file.write(b'"entries": [')
+        for number, entry in enumerate(self.entries):
+            file.write((",\n" if number else "\n").encode() + _text(_plain(entry)).encode())
+        file.write(f'\n],\n"hash": {_text(self.hash)},\n"signature": {_text(self.signature)}\n}}\n'.encode())
+        return file.getvalue()
 
     @property
     def fingerprint(self) -> str | None:
