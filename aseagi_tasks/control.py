@@ -33,6 +33,31 @@ def backup() -> str:
     return write(services.records_source(), services.storage(), settings().scratch_root, datetime.now(UTC))
 
 
+@app.task(name="aseagi.control.certificate")
+def certificate() -> list[str]:
+    """Certify the days of the last week that have no certificate that balances, and tell the operators; the keys.
+
+    So a day whose last file ended after midnight, or a night in which nothing ran, is made good the next time.
+    """
+    from aseagi_tasks.stages.certify import certify, days_to_certify, jobs_of_day
+
+    records, storage, now, made = services.records(), services.storage(), datetime.now(UTC), []
+    for day in days_to_certify(records, storage, now.date()):
+        certified, key = certify(
+            jobs_of_day(records, day),
+            f"{day}",
+            records=records,
+            storage=storage,
+            bucket=settings().bucket,
+            key=services.signing_key(),
+            now=now,
+        )
+        verdict = "balances" if certified.totals.balanced else "does NOT balance"
+        services.notifier().tell(f"The certificate of {day} {verdict}: {certified.summary()}. {key}")
+        made.append(key)
+    return made
+
+
 def _has_ended(job_id: str) -> bool:
     try:
         return services.records().job(job_id).status in FINAL

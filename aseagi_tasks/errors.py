@@ -4,7 +4,7 @@
     ├ TransientError   4     retried: RateLimited, StorageUnavailable, RecordsUnavailable, AnalystUnavailable,
     │                        OutOfMemory
     ├ DocumentError    3     final for this document: NotADocument, NotFound, Altered, Encrypted, TooLarge, NoPages,
-    │                        Unreadable, Refused, Quarantined
+    │                        Unreadable, Refused, Quarantined, NotACertificate, Differs
     ├ Cancelled        6     somebody asked for the job to stop
     └ ConfigError      5     at start: names the variable and the cure
 
@@ -133,6 +133,21 @@ class Quarantined(DocumentError):
     """Args: stage, how often it was started."""
 
     template = "Stage {0} was started {1} times and its worker died each time; the document is set aside."
+
+
+class NotACertificate(DocumentError):
+    """Args: file name or key, what is wrong."""
+
+    template = "{0} is no completeness certificate: {1}. Give the .json file that `aseagi certificate` wrote."
+
+
+class Differs(DocumentError):
+    """Args: certificate, how many differences."""
+
+    template = (
+        "{0} does not hold: {1} differences, named above. Bring back what is missing or altered from a copy of the"
+        " bucket, or process it again (`aseagi process --again`) and make a new certificate."
+    )
 
 
 class Cancelled(AseagiError):

@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     max_page_pixels: int = Field(40_000_000, ge=1_000_000, description="Larger pages are rendered at lower dpi.")
     render_timeout_s: int = Field(120, ge=1, description="A renderer that takes longer for one batch is killed.")
 
+    signing_key_file: Path | None = Field(None, description="Ed25519 key that signs certificates (`make-key`).")
+
     monitor_address: str = "127.0.0.1"
     monitor_port: int = Field(5555, ge=0, le=65535)
     monitor_url_prefix: str | None = Field(
@@ -83,7 +85,7 @@ class Settings(BaseSettings):
     monitor_viewers: SecretStr | None = Field(None, description="name:password,…; they look.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("home", "scratch")
+    @field_validator("home", "scratch", "signing_key_file")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()

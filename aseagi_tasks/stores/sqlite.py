@@ -145,6 +145,16 @@ class SqliteRecords(SqliteSearch, SqliteAccess):
         )
         return [_job(row) for row in rows]
 
+    def jobs_between(self, since: datetime, until: datetime, *, limit: int = 500, offset: int = 0) -> list[Job]:
+        """Jobs created from ``since`` on and before ``until``, oldest first."""
+        rows = self._read(
+            "listing jobs",
+            f"SELECT {_JOB} FROM processing_jobs job WHERE created_at >= ? AND created_at < ?"
+            " ORDER BY created_at, job_id LIMIT ? OFFSET ?",
+            (iso(since), iso(until), limit, offset),
+        )
+        return [_job(row) for row in rows]
+
     def events(self, job_id: str) -> list[Event]:
         """A job's events, oldest first."""
         rows = self._read(

@@ -105,6 +105,16 @@ class SupabaseRecords(SupabaseAccess):
 
         return [_job(row) for row in self._rows("listing jobs", ask)]
 
+    def jobs_between(self, since: datetime, until: datetime, *, limit: int = 500, offset: int = 0) -> list[Job]:
+        """Jobs created from ``since`` on and before ``until``, oldest first."""
+
+        def ask(client: Client) -> Any:
+            query = client.table("processing_jobs").select(",".join(_JOB))
+            query = query.gte("created_at", since.isoformat()).lt("created_at", until.isoformat())
+            return query.order("created_at").order("job_id").limit(limit).offset(offset).execute().data
+
+        return [_job(row) for row in self._rows("listing jobs", ask)]
+
     def events(self, job_id: str) -> list[Event]:
         """A job's events, oldest first."""
         columns = ",".join(Event.model_fields)

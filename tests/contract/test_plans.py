@@ -59,6 +59,11 @@ QUERIES = {
         "documents_by_age",
     ),
     "newest jobs": ("SELECT * FROM processing_jobs ORDER BY created_at DESC, job_id DESC LIMIT 20", "jobs_by_age"),
+    "jobs of a day": (
+        "SELECT * FROM processing_jobs WHERE created_at >= now() - interval '30 hours'"
+        " AND created_at < now() - interval '6 hours' ORDER BY created_at, job_id LIMIT 500 OFFSET 3",
+        "jobs_by_age",
+    ),
     "newest jobs of a status": (
         "SELECT * FROM processing_jobs WHERE status = 'processing' ORDER BY created_at DESC, job_id DESC LIMIT 20",
         "jobs_by_status",

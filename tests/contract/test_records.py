@@ -161,6 +161,17 @@ def test_lists_are_newest_first_and_paged(records: Records) -> None:
     assert records.counts() == {"queued": 4, "processing": 0, "completed": 0, "error": 0, "cancelled": 1}
 
 
+def test_jobs_of_a_span_come_oldest_first_and_paged(records: Records) -> None:
+    made = [records.register_job(f"j{number}", "raw/a.pdf", "normal", None) for number in range(5)]
+    ordered = sorted(made, key=lambda job: (job.created_at, job.job_id))
+    first, last = ordered[0].created_at, ordered[-1].created_at
+    assert records.jobs_between(first, last + timedelta(seconds=1)) == ordered
+    assert records.jobs_between(first, last + timedelta(seconds=1), limit=2, offset=2) == ordered[2:4]
+    before_last = [job for job in ordered if job.created_at < last]
+    assert records.jobs_between(first, last) == before_last
+    assert records.jobs_between(last + timedelta(seconds=1), last + timedelta(days=1)) == []
+
+
 def test_search_ranks_and_shows_where(records: Records) -> None:
     finished(records, "a", "The court grants the motion. Pellworth is named once here.")
     finished(
