@@ -1,4 +1,4 @@
--- The records in SQLite. Version 2 (PRAGMA user_version). Its tables and columns are those of
+-- The records in SQLite. Version 3 (PRAGMA user_version). Its tables and columns are those of
 -- droplet/supabase/migrations, where they are explained. Times are ISO 8601, UTC, to the microsecond.
 
 CREATE TABLE documents (
@@ -37,12 +37,21 @@ CREATE TABLE processing_jobs (
     finished_at TEXT,
     error_class TEXT,
     error_message TEXT,
+    again INTEGER NOT NULL DEFAULT 0 CHECK (again IN (0, 1)),
+    ocr_engine TEXT,
+    waits_for TEXT,
+    deaths INTEGER NOT NULL DEFAULT 0 CHECK (deaths >= 0),
+    -- seconds of this machine's clock that nobody sets, since the start that lease_boot names: see sqlite_leases.py
     lease_holder TEXT,
-    lease_until TEXT
+    lease_until REAL,
+    lease_boot TEXT
 ) STRICT;
 CREATE INDEX jobs_by_age ON processing_jobs (created_at);
 CREATE INDEX jobs_by_status ON processing_jobs (status, created_at);
 CREATE INDEX jobs_by_lease ON processing_jobs (lease_until) WHERE lease_until IS NOT NULL;
+CREATE INDEX jobs_to_admit ON processing_jobs
+    ((CASE priority WHEN 'high' THEN 0 WHEN 'normal' THEN 1 ELSE 2 END), created_at, job_id)
+    WHERE lease_until IS NULL AND status IN ('queued', 'processing');
 CREATE INDEX jobs_by_document ON processing_jobs (document_id, created_at);
 
 -- A status moves only forwards, whoever writes.
@@ -104,4 +113,4 @@ CREATE VIRTUAL TABLE search USING fts5 (
 CREATE TABLE known_names (name TEXT PRIMARY KEY);
 CREATE VIRTUAL TABLE alike USING fts5 (plain, tokenize = "trigram", content = "");
 
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
