@@ -27,12 +27,11 @@ broker_transport_options = {
     "socket_connect_timeout": min(10, _settings.broker_timeout_s),
     "socket_keepalive": True,
     "health_check_interval": _HEALTH_CHECK_S,
-    "retry_on_timeout": True,
 }
 result_backend_transport_options = {"visibility_timeout": _VISIBILITY_TIMEOUT_S}
 redis_socket_timeout = _settings.broker_timeout_s
 redis_socket_keepalive = not broker_url.startswith("redis+socket:")  # the client refuses it on a unix socket
-redis_retry_on_timeout = True
+redis_retry_on_timeout = False
 redis_backend_health_check_interval = _HEALTH_CHECK_S
 
 # -- messages: JSON, UTC, ids only

@@ -79,7 +79,8 @@ def explain(exc: BaseException, stage: str) -> tuple[str, str]:
     if isinstance(exc, AseagiError):
         return type(exc).__name__, str(exc)
     if isinstance(exc, SoftTimeLimitExceeded):
-        return "TooSlow", f"Stage {stage} took longer than {app.conf.task_soft_time_limit} s and was stopped."
+        limits = "ASEAGI_STAGE_LIMIT_S, ASEAGI_PAGE_LIMIT_S"
+        return "TooSlow", f"Stage {stage} took longer than it may ({limits}) and was stopped."
     if isinstance(exc, MemoryError):
         return "OutOfMemory", f"Stage {stage} ran out of memory."
     return "Unexpected", f"Stage {stage} failed in a way nobody foresaw: {type(exc).__name__}: {exc}"
@@ -187,7 +188,9 @@ class StageTask(Task):
             return
         if job.deaths >= MAX_DEATHS:
             raise Quarantined(self.stage or "intake", job.deaths)
-        with leases.kept(job_id, name):
+        with leases.kept(job_id, name) as lease:
+            # until a stage knows its pages, it may take what the longest document may
+            lease.limit(settings().stage_limit_s + settings().page_limit_s * settings().max_pages)
             try:
                 yield job
             except (Ignore, Retry, Cancelled, TransientError):

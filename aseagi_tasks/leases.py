@@ -37,13 +37,13 @@ class Lease:
     hard_end: float | None = None
 
     def limit(self, seconds: float) -> None:
-        """Let the stage take so long from now on. Then it is told to stop; a quarter and 30 s later its process ends.
+        """Let the stage take so long from now on; then it is told to stop, and a little later its process is ended.
 
         Only where processes do one stage at a time: threads cannot be stopped.
         """
         if _does_one_at_a_time():
             self.soft_end = time.monotonic() + seconds
-            self.hard_end = self.soft_end + seconds / 4 + 30
+            self.hard_end = self.soft_end + seconds / 4 + settings().lease_s
 
 
 class _Kept:
