@@ -22,6 +22,7 @@ from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded, Time
 from celery.utils.time import get_exponential_backoff_interval
 from celery.worker import state
 from celery.worker.request import Request
+from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from aseagi_tasks import leases, services
@@ -44,6 +45,8 @@ log = logging.getLogger(__name__)
 
 #: A stage at which so many workers died, one after the other, is not begun again.
 MAX_DEATHS = 3
+#: What is raised where Redis does not answer. The job's row stays, and the reaper sends what was not sent.
+QUEUE_AWAY = (RedisError, OperationalError)
 #: A job that waits for room on the disk looks again so often.
 DISK_PAUSE_S = 15
 
@@ -159,8 +162,8 @@ class StageTask(Task):
             self._has_heard(job_id)
             raise
         except Exception as exc:
-            if is_disk_full(exc):  # in the middle of something: what was written stays, the rest waits
-                raise self.retry(exc=exc, countdown=DISK_PAUSE_S) from exc
+            if is_disk_full(exc) or isinstance(exc, QUEUE_AWAY):  # what was written stays, the rest waits
+                raise self.retry(exc=exc, countdown=self._pause()) from exc
             try:
                 self.give_up(self.request.id, args, exc)
             except RecordsUnavailable as down:  # run again and come to the same end: it must not go unseen
@@ -193,7 +196,7 @@ class StageTask(Task):
             lease.limit(settings().stage_limit_s + settings().page_limit_s * settings().max_pages)
             try:
                 yield job
-            except (Ignore, Retry, Cancelled, TransientError):
+            except (Ignore, Retry, Cancelled, TransientError, *QUEUE_AWAY):
                 raise
             except Exception as exc:
                 if not services.records().renew_lease(job_id, name, settings().lease_s):
@@ -219,7 +222,7 @@ class StageTask(Task):
         little, and to give up could not be recorded either.
         """
         job_id = self.job_id(self.request.id, self.request.args)
-        if isinstance(exc, RecordsUnavailable) or is_disk_full(exc):
+        if isinstance(exc, (RecordsUnavailable, *QUEUE_AWAY)) or is_disk_full(exc):
             kwargs["max_retries"] = sys.maxsize
         if isinstance(exc, RecordsUnavailable):
             note_waiting(job_id, self.stage, exc)
@@ -230,7 +233,11 @@ class StageTask(Task):
         wait_s = (self.default_retry_delay if countdown is None else countdown) + settings().lease_s
         if not leases.give_back(job_id, leases.holder(self.request.hostname or "?"), wait_s):
             raise Ignore  # another has it, or it has ended
-        return super().retry(*args, exc=exc, countdown=countdown, **kwargs)
+        try:
+            return super().retry(*args, exc=exc, countdown=countdown, **kwargs)
+        except QUEUE_AWAY as away:
+            log.warning("job %s: the reaper will try again: %s", job_id, away)
+            raise Ignore from away
 
     def end(self, job_id: str, seconds: float, detail: Mapping[str, Any], then: Stage) -> None:
         """Write that the stage ended, and give the lease up for the message of the next one.
@@ -250,7 +257,8 @@ class StageTask(Task):
     def report(self, job_id: str, done: int, total: int) -> None:
         """What ``AsyncResult(job_id).info`` shows while pages are read; a write to Redis, so not for every stage."""
         meta = {"stage": self.stage or "intake", "done": done, "total": total}
-        self.update_state(task_id=job_id, state="PROGRESS", meta=meta)
+        with suppress(*QUEUE_AWAY):
+            self.update_state(task_id=job_id, state="PROGRESS", meta=meta)
 
 
 class ProcessTask(StageTask):
