@@ -58,6 +58,14 @@ def send(job: Job) -> None:
         the_chain(job.job_id, job.priority, job.ocr_engine, job.stage).apply_async(task_id=job.job_id)
 
 
+def go_on(job: Job) -> bool:
+    """Send a job whose waiting is over, at its stage. False if somebody works on it already, or it has ended."""
+    if not services.records().put_off(job.job_id, settings().lease_s):
+        return False
+    send(job)
+    return True
+
+
 def feed(limit: int = 10) -> int:
     """Let waiting jobs in while there is room (``ASEAGI_MAX_LIVE``), and on this host's disk too; how many."""
     try:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from inspect import signature
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 from celery import Task
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
@@ -253,6 +253,18 @@ class StageTask(Task):
             if records.job(job_id).status == "cancelled":
                 raise Cancelled(job_id)
             raise Ignore
+
+    def wait(self, job_id: str, what: str, seconds: float) -> NoReturn:
+        """Leave the job to wait for something: a batch, a budget. ``admission.go_on`` ends that, or the reaper in time.
+
+        Args:
+            what: in words, for ``aseagi status``.
+            seconds: after which the stage is begun again whatever became of it.
+        Raises:
+            Ignore: always; the message is done.
+        """
+        services.records().put_off(job_id, seconds, holder=leases.of(job_id).holder, waits_for=what)
+        raise Ignore
 
     def report(self, job_id: str, done: int, total: int) -> None:
         """What ``AsyncResult(job_id).info`` shows while pages are read; a write to Redis, so not for every stage."""

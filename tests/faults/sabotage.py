@@ -3,6 +3,7 @@
     kill-before-STAGE, kill-after-STAGE   once: the process dies before its work, or when its result is written and the
                                           message not yet acknowledged
     hang-STAGE, sleep-STAGE               once: the process sits there for a minute, deaf to signals or not
+    wait-STAGE                            once: the stage waits for something for a second and a half
     storage                               the bucket answers ``503`` or is ``full``, as long as the file is there
     records                               the records do not answer, as long as the file is there
 
@@ -63,6 +64,8 @@ def wrapped(stage: str, work: Callable[..., Any]) -> Callable[..., Any]:
             time.sleep(60)
         if taken(f"sleep-{stage}"):
             time.sleep(60)
+        if taken(f"wait-{stage}"):
+            task.wait(place.job_id, "a test", 1.5)
         return work(task, place, *args)
 
     return sabotaged

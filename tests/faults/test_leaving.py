@@ -33,6 +33,7 @@ def test_worker_leaves_in_time_and_hands_back_what_it_cannot_finish(home: Path, 
         assert balance(plant, [left]).is_even
 
 
+@pytest.mark.long
 def test_idle_worker_leaves_at_once_and_one_that_grew_is_replaced(home: Path, tmp_path: Path) -> None:
     with Plant(home, ASEAGI_DRAIN_S="60", ASEAGI_WORKER_MEMORY_MB="100") as plant:
         plant.worker()

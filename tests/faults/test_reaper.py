@@ -65,6 +65,18 @@ def test_job_goes_on_from_an_earlier_stage_if_what_it_needs_is_gone(plant: Plant
     assert balance(plant, [job_id]).is_even
 
 
+def test_job_that_waits_on_purpose_is_left_alone_until_its_time_is_over(plant: Plant, tmp_path: Path) -> None:
+    for stage in ("ocr", "analyze"):
+        plant.order(f"wait-{stage}")
+    job_id = plant.submit(filing(tmp_path, "waits"))
+    until(lambda: plant.job(job_id).waits_for == "a test", plant.log)
+    assert plant.job(job_id).status == "processing"
+    plant.wait_for([job_id])
+    assert plant.events(job_id, "resumed") == ["ocr", "analyze"]
+    assert plant.events(job_id, "lost") == []
+    assert balance(plant, [job_id]).is_even
+
+
 WAITS = """
 import sys
 from aseagi_tasks.tasks import process
@@ -95,6 +107,7 @@ def test_caller_gets_the_result_of_a_job_that_was_resumed(home: Path, tmp_path: 
         assert plant.events(job_id, "resumed") == ["ocr"]
 
 
+@pytest.mark.long
 def test_few_documents_live_at_a_time_and_an_urgent_one_overtakes(home: Path, tmp_path: Path) -> None:
     with Plant(home, ASEAGI_MAX_LIVE="4") as plant:
         ids = [plant.submit(filing(tmp_path, f"bulk-{number}"), "low") for number in range(40)]

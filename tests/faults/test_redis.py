@@ -11,6 +11,9 @@ from typing import Any
 import celery
 import pytest
 
+from aseagi_tasks import services
+from aseagi_tasks.admission import check_queue
+from aseagi_tasks.errors import QueueFull
 from tests.faults.balance import balance
 from tests.faults.plant import Plant, filing, until
 
@@ -50,6 +53,19 @@ def test_connection_is_cut_or_freezes(plant: Plant, tmp_path: Path, how: str) ->
     assert balance(plant, ids) == (len(ids), 0, [], [], [], [])
 
 
+def test_redis_that_is_full_refuses_new_messages_and_keeps_room_for_those_at_work(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "redis", lambda: plant.client)
+    check_queue()
+    plant.client.config_set("maxmemory", int(plant.client.info("memory")["used_memory"] * 1.2))
+    try:
+        with pytest.raises(QueueFull, match="ASEAGI_REDIS_MAX_MB"):
+            check_queue()
+    finally:
+        plant.client.config_set("maxmemory", 0)
+
+
 def test_garbage_in_the_queue_harms_nobody(plant: Plant, tmp_path: Path) -> None:
     def message(**changes: Any) -> str:
         headers = {"id": "x", "task": "aseagi.fetch", "lang": "py", "argsrepr": "", "kwargsrepr": "", "root_id": "x"}
@@ -80,6 +96,7 @@ def test_garbage_in_the_queue_harms_nobody(plant: Plant, tmp_path: Path) -> None
     assert balance(plant, [healthy]).is_even
 
 
+@pytest.mark.long
 def test_priority_goes_before_age_and_later_stages_before_earlier(home: Path, tmp_path: Path) -> None:
     with Plant(home) as plant:
         plant.worker("control", queues="control", arguments="-P threads -c 1")

@@ -25,13 +25,14 @@ from tests.servers.proxy import Proxy
 assert s3_endpoint  # a fixture
 
 
-@pytest.mark.parametrize(("fault", "text"), [("storage", "503 Slow Down"), ("storage", "full"), ("records", "")])
-def test_documents_wait_for_what_is_away(plant: Plant, tmp_path: Path, fault: str, text: str) -> None:
-    ids = [plant.submit(filing(tmp_path, f"{fault}-{number}")) for number in range(6)]
+def test_documents_wait_for_bucket_disk_and_records(plant: Plant, tmp_path: Path) -> None:
+    ids = [plant.submit(filing(tmp_path, f"waits-{number}")) for number in range(6)]
     until(lambda: any(plant.job(job_id).stage for job_id in ids), plant.log)
-    plant.order(fault, text)
-    time.sleep(4)  # twice a lease
-    plant.end_order(fault)
+    for fault, text in (("storage", "503 Slow Down"), ("storage", "full"), ("records", "")):
+        plant.order(fault, text)
+        time.sleep(2.5)  # more than a lease
+        plant.end_order(fault)
+        time.sleep(0.3)
     plant.wait_for(ids)
     assert balance(plant, ids) == (len(ids), 0, [], [], [], [])
     assert all(plant.events(job_id, "lost") == [] for job_id in ids), "nobody died of that"

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from aseagi_tasks.documents import STAGES
 from tests.faults.balance import balance
 from tests.faults.plant import Plant, filing, scan, until
@@ -94,6 +96,7 @@ def test_lost_machine_is_noticed_and_its_document_runs_elsewhere(home: Path, tmp
         assert balance(plant, [job_id]).is_even
 
 
+@pytest.mark.long
 def test_worker_that_was_paused_does_not_disturb_the_one_that_took_over(home: Path, tmp_path: Path) -> None:
     with Plant(home) as plant:
         plant.worker("control", queues="control", arguments="-P threads -c 1")
