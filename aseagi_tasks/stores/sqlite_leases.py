@@ -173,7 +173,7 @@ class SqliteLeases(SqliteFile):
         """Let the next jobs in, the important first, while fewer than ``live`` are in the queue or at work."""
         with self._write("admitting jobs") as db:
             waiting = db.execute(
-                # named, since the planner would sort all that wait: 100,000 rows in 40 ms
+                # named, since the planner would sort all that wait (3,000 rows: 0.5 ms instead of 0.03)
                 "SELECT job_id, priority FROM processing_jobs INDEXED BY jobs_to_admit WHERE lease_until IS NULL"
                 " AND status IN ('queued', 'processing')"
                 " ORDER BY (CASE priority WHEN 'high' THEN 0 WHEN 'normal' THEN 1 ELSE 2 END), created_at, job_id"
