@@ -42,6 +42,14 @@ class Settings(BaseSettings):
     broker_url: SecretStr | None = Field(None, description="Redis for the queue; default: an own one under home.")
     cpu_workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
     claude_threads: int = Field(4, ge=1, le=64)
+    worker_memory_mb: int = Field(1_500, ge=100, description="A reading process that has grown so large is replaced.")
+    max_live: int = Field(200, ge=1, le=100_000, description="Documents in the queue or at work; others wait as rows.")
+    redis_max_mb: int = Field(256, ge=16, description="The embedded Redis takes no more memory.")
+    broker_timeout_s: float = Field(30, ge=1, description="A connection to Redis that is silent for so long is dead.")
+    lease_s: float = Field(40, ge=1, le=600, description="A worker that was not heard of for so long has died.")
+    reap_every_s: float = Field(10, ge=0.2, le=300)
+    stage_limit_s: float = Field(600, ge=1, description="How long a stage may take, and for each page besides:")
+    page_limit_s: float = Field(2, ge=0)
     drain_s: int = Field(30, ge=1, le=3600, description="How long a stopping worker may finish what it runs.")
 
     storage: Literal["folder", "s3"] = "folder"
@@ -75,6 +83,8 @@ class Settings(BaseSettings):
     render_timeout_s: int = Field(120, ge=1, description="A renderer that takes longer for one batch is killed.")
 
     signing_key_file: Path | None = Field(None, description="Ed25519 key that signs certificates (`make-key`).")
+    scratch_max_mb: int = Field(20_000, ge=1, description="Above it no new documents are begun on this machine.")
+    min_free_mb: int = Field(500, ge=0, description="With less free on the disk no new documents are taken in.")
 
     monitor_address: str = "127.0.0.1"
     monitor_port: int = Field(5555, ge=0, le=65535)

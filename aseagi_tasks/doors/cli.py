@@ -278,8 +278,10 @@ def cancel(
     as_json: Json = False,
 ) -> None:
     """Stop a job: what waits is not begun, what runs stops at its next step."""
+    from aseagi_tasks.tasks import cancel as cancel_job
+
     job = services.records().job(ident)
-    done = services.records().cancel(job.job_id)
+    done = cancel_job(job.job_id)
     if as_json:
         print_json({"job_id": job.job_id, "cancelled": done})
     else:

@@ -40,6 +40,8 @@ INSERT INTO bulk_runs (run_id, prefix, status)
 INSERT INTO instances (instance_id, label, state)
     SELECT n::text, n::text, CASE WHEN n % 1000 = 0 THEN 'JOINED' ELSE 'GONE' END
     FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO processing_jobs (job_id, source, priority)
+    SELECT 'waits-' || n, 'raw/x', 'low' FROM generate_series(1, 20000) AS n;
 ANALYZE;
 """
 #: what is asked → the statement, as PostgREST or a function sends it, and the index it is to use
@@ -96,7 +98,8 @@ CALLS = {
     "word": ("SELECT * FROM search_documents(ARRAY['word4711'])", "documents_by_word"),
     "words and a phrase": ("SELECT * FROM search_documents(ARRAY['court motion', 'word4711'])", "documents_by_word"),
     "name with a typing error": ("SELECT * FROM search_documents(ARRAY['Pelworth'])", "known_names_by_likeness"),
-    "leases that are over": ("SELECT * FROM take_over_leases('me', 60, 10)", "jobs_by_lease"),
+    "leases that are over": ("SELECT * FROM take_over_leases(60, 10)", "jobs_by_lease"),
+    "jobs to admit": ("SELECT * FROM admit_jobs(1000, 60, 10)", "jobs_to_admit"),
     "next bulk run": ("SELECT * FROM claim_bulk_run('me', 60)", "bulk_runs_to_do"),
     "reservation": ("SELECT reserve_cost('x', NULL, 'gpu', 1, 2)", "costs_by_time"),
 }
