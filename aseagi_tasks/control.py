@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from datetime import UTC, datetime, timedelta
@@ -9,8 +10,10 @@ from datetime import UTC, datetime, timedelta
 from aseagi_tasks import keys, services
 from aseagi_tasks.celery import app
 from aseagi_tasks.documents import FINAL
-from aseagi_tasks.errors import NotFound
+from aseagi_tasks.errors import NotFound, NotSetUp, TransientError
 from aseagi_tasks.settings import settings
+
+log = logging.getLogger(__name__)
 
 #: Leftovers of jobs that ended without clearing up are kept this long, for a look at what went wrong.
 KEEP = timedelta(days=1)
@@ -31,6 +34,31 @@ def backup() -> str:
     from aseagi_tasks.stores.backup import backup as write
 
     return write(services.records_source(), services.storage(), settings().scratch_root, datetime.now(UTC))
+
+
+@app.task(name="aseagi.control.batches")
+def batches() -> dict[str, int]:
+    """Submit what was collected for Message Batches, and let documents go on whose answers are there."""
+    from aseagi_tasks.stages.batches import Batches, let_go
+
+    conf = settings()
+    if conf.analyst_in_use != "claude":
+        return {"let_go": let_go(services.storage(), _go_on)}
+    tending = Batches(
+        services.records(), services.storage(), services.claude().service, _go_on, wait_s=conf.claude_batch_wait_s
+    )
+    try:
+        return tending.tend(datetime.now(UTC))
+    except NotSetUp as exc:
+        services.tell_once(":".join((type(exc).__name__, *map(str, exc.args[2:]))), f"Documents wait. {exc}")
+    except TransientError as exc:
+        log.info("message batches: %s", exc)
+    return {}
+
+
+def _go_on(job_id: str, ocr_engine: str | None) -> None:
+    """By name: the chain is above this module."""
+    app.send_task("aseagi.control.go_on", (job_id, "analyze", ocr_engine))
 
 
 def _has_ended(job_id: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import shutil
 import sys
 import time
@@ -24,7 +25,16 @@ from redis.exceptions import RedisError
 from aseagi_tasks import services
 from aseagi_tasks.celery import app
 from aseagi_tasks.documents import FINAL, Priority, Source, Stage
-from aseagi_tasks.errors import AseagiError, Quarantined, RateLimited, RecordsUnavailable, TransientError
+from aseagi_tasks.errors import (
+    AnalystUnavailable,
+    AseagiError,
+    BudgetExceeded,
+    NotSetUp,
+    Quarantined,
+    RateLimited,
+    RecordsUnavailable,
+    TransientError,
+)
 from aseagi_tasks.settings import settings
 
 if TYPE_CHECKING:
@@ -39,31 +49,48 @@ _CLASS = {"high": 0, "normal": 3, "low": 6}
 _PART = {"record": 0, "upload": 0, "analyze": 1, "ocr": 1, "rasterize": 2, "fetch": 2, "process": 2}
 
 
-#: Redis hash: jobs that cannot go on since the records do not answer → stage, since when, why.
-_WAITING = "aseagi:waiting-for-records"
+#: Redis hash: jobs that cannot go on → stage, since when, why, and the class of the error.
+_WAITING = "aseagi:waiting"
+#: Errors that are nobody's but a service's or the settings': how often a stage is tried again, and the least
+#: and the longest pause in seconds (a message must come back before the visibility time-out).
+_PATIENCE: dict[type[TransientError], tuple[int, tuple[float, float] | None]] = {
+    RecordsUnavailable: (sys.maxsize, None),
+    RateLimited: (sys.maxsize, None),
+    NotSetUp: (sys.maxsize, (60, 120)),
+    BudgetExceeded: (sys.maxsize, (300, 900)),
+    AnalystUnavailable: (60, None),  # an hour
+}
+#: Of these the operators are told.
+_TOLD = (NotSetUp, BudgetExceeded)
 
 
 def note_waiting(job_id: str, stage: str | None, exc: BaseException) -> None:
-    """Keep it where `status` finds it: in Redis, since the records are away."""
-    value = {"stage": stage or "intake", "since": datetime.now(UTC).isoformat(timespec="seconds"), "error": str(exc)}
+    """Keep it where `status` finds it: in Redis, since the records may be away."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    value = {"stage": stage or "intake", "since": now, "error": str(exc), "for": type(exc).__name__}
     with suppress(RedisError):
         app.backend.client.hset(_WAITING, job_id, json.dumps(value))
         app.backend.client.expire(_WAITING, 7 * 86_400)
 
 
 def forget_waiting(job_id: str) -> None:
-    """The records have answered."""
+    """It goes on."""
     with suppress(RedisError):
         app.backend.client.hdel(_WAITING, job_id)
 
 
-def waiting_for_records() -> dict[str, dict[str, str]]:
-    """Jobs that wait for the records: ``{job_id: {stage, since, error}}``. In stage ``record`` the results are done."""
+def waiting() -> dict[str, dict[str, str]]:
+    """Jobs that wait for something that is not theirs: ``{job_id: {stage, since, error, for}}``."""
     try:
         found = app.backend.client.hgetall(_WAITING)
     except RedisError:
         return {}
     return {key.decode(): json.loads(value) for key, value in found.items()}
+
+
+def waiting_for_records() -> dict[str, dict[str, str]]:
+    """Those that wait for the records. In stage ``record`` the results are done."""
+    return {job_id: why for job_id, why in waiting().items() if why.get("for") == RecordsUnavailable.__name__}
 
 
 def message_priority(priority: Priority, stage: Stage | str) -> int:
@@ -150,15 +177,20 @@ class StageTask(Task):
             forget_waiting(job_id)
 
     def retry(self, *args: Any, exc: BaseException | None = None, countdown: float | None = None, **kwargs: Any) -> Any:
-        """Celery's, but never sooner than a service that limits us said, and for as long as the records are away.
+        """Celery's, but never sooner than a service that limits us said, and for as long as ``_PATIENCE`` has it.
 
         What a stage made is in the bucket: to try again costs little, and to give up could not be recorded either.
         """
-        if isinstance(exc, RecordsUnavailable):
-            kwargs["max_retries"] = sys.maxsize
-            note_waiting(self.job_id(self.request.id, self.request.args), self.stage, exc)
+        for kind, (tries, pause) in _PATIENCE.items():
+            if isinstance(exc, kind):
+                kwargs["max_retries"] = tries
+                note_waiting(self.job_id(self.request.id, self.request.args), self.stage, exc)
+                countdown = random.uniform(*pause) if pause else countdown
+        if isinstance(exc, _TOLD):
+            services.tell_once(":".join((type(exc).__name__, *map(str, exc.args[2:]))), f"Documents wait. {exc}")
         if isinstance(exc, RateLimited):
-            countdown = max(countdown or 0, exc.retry_after_s)
+            # never sooner, and not all at once; a longer pause than a message may be held for is asked for again
+            countdown = min(max(countdown or 0, exc.retry_after_s * random.uniform(1.0, 1.2)), 1_800)
         return super().retry(*args, exc=exc, countdown=countdown, **kwargs)
 
     def report(self, job_id: str, done: int, total: int) -> None:

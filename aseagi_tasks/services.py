@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from aseagi_tasks.analysis.analyst import Analyst
+    from aseagi_tasks.analysis.claude import ClaudeAnalyst
     from aseagi_tasks.reading.recognizer import Recognizer
     from aseagi_tasks.reading.tesseract import Tesseract
     from aseagi_tasks.stores.records import Records
@@ -151,17 +152,23 @@ def analyst() -> Analyst:
     """What finds facts in the text."""
     conf = settings()
     if conf.analyst_in_use == "claude":
-        from aseagi_tasks.analysis.claude import ClaudeAnalyst
-
-        assert conf.anthropic_api_key is not None  # settings() has checked
-        return ClaudeAnalyst(
-            api_key=conf.anthropic_api_key.get_secret_value(),
-            model=conf.claude_model,
-            base_url=conf.anthropic_base_url,
-        )
+        return claude()
     from aseagi_tasks.analysis.rules import RulesAnalyst
 
     return RulesAnalyst()
+
+
+@cache
+def claude() -> ClaudeAnalyst:
+    """The analyst that asks Claude; its pauses are those of every worker."""
+    from aseagi_tasks.analysis.claude import ClaudeAnalyst
+    from aseagi_tasks.analysis.service import Service
+    from aseagi_tasks.stores.pace import Pace
+
+    conf = settings()
+    assert conf.anthropic_api_key is not None  # settings() has checked
+    key = conf.anthropic_api_key.get_secret_value()
+    return ClaudeAnalyst(Service(key, conf.anthropic_base_url, pace=Pace(redis(), "claude")), conf.claude_model)
 
 
 @cache

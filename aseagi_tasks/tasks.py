@@ -22,7 +22,7 @@ from celery.exceptions import Ignore
 from aseagi_tasks import keys, services
 from aseagi_tasks.celery import app
 from aseagi_tasks.delivery import ProcessTask, StageTask, message_priority, stage
-from aseagi_tasks.documents import FINAL, STAGES, Priority, Reading
+from aseagi_tasks.documents import FINAL, STAGES, Priority, Reading, Stage
 from aseagi_tasks.errors import Cancelled, NotFound
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Document, Job
@@ -76,11 +76,12 @@ def process(
     raise self.replace(the_chain(job_id, job.priority, ocr_engine))
 
 
-def the_chain(job_id: str, priority: Priority, ocr_engine: str | None = None) -> chain:
-    """The six stages of one job."""
-    options = {"ocr": (ocr_engine,), "record": (ocr_engine,)} if ocr_engine else {}
-    signatures = [app.tasks[f"aseagi.{stage}"].si(job_id, *options.get(stage, ())) for stage in STAGES]
-    return chain(s.set(priority=message_priority(priority, stage)) for s, stage in zip(signatures, STAGES, strict=True))
+def the_chain(job_id: str, priority: Priority, ocr_engine: str | None = None, start: Stage = "fetch") -> chain:
+    """The stages of one job, from ``start`` on."""
+    options = dict.fromkeys(("ocr", "analyze", "record"), (ocr_engine,)) if ocr_engine else {}
+    stages = STAGES[STAGES.index(start) :]
+    signatures = [app.tasks[f"aseagi.{stage}"].si(job_id, *options.get(stage, ())) for stage in stages]
+    return chain(s.set(priority=message_priority(priority, stage)) for s, stage in zip(signatures, stages, strict=True))
 
 
 def submit(
@@ -115,6 +116,14 @@ def resubmit(job: Job, priority: Priority, ocr_engine: str | None = None) -> str
     services.records().register_job(job_id, job.source, priority, job.requested_by)
     _queue(job_id, job.source, priority, True, ocr_engine)
     return job_id
+
+
+@app.task(name="aseagi.control.go_on")
+def go_on(job_id: str, start: Stage, ocr_engine: str | None = None) -> None:
+    """Start the rest of a job's chain; its result is the job's."""
+    job = services.records().job(job_id)
+    if job.status not in FINAL:
+        the_chain(job_id, job.priority, ocr_engine, start=start).apply_async(task_id=job_id)
 
 
 def _queue(job_id: str, source: str, priority: Priority, again: bool, ocr_engine: str | None) -> None:
@@ -203,23 +212,23 @@ def ocr(self: StageTask, place: Workplace, job: Job, engine: str | None = None) 
 
 
 @stage("analyze")
-def analyze(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
-    """Lines → facts with their evidence; what it cost goes into the ledger once."""
+def analyze(self: StageTask, place: Workplace, job: Job, engine: str | None = None) -> Mapping[str, Any]:
+    """Lines → facts with their evidence. A bulk document's request is left for a batch, and no worker waits for it."""
     from aseagi_tasks.analysis.schema import Analysis
-    from aseagi_tasks.stages.analyze import analyze as find_facts
+    from aseagi_tasks.stages.analyze import find_facts
 
     analysis = place.load("analysis.json", Analysis)
     if analysis is None:
-        analyst = services.analyst()
-        reading = place.load("ocr.json", Reading)
+        reading, started = place.load("ocr.json", Reading), time.monotonic()
         if reading is None:
             raise NotFound(keys.cache(place.job_id, "ocr.json"), "the bucket")
-        analysis = find_facts(reading, place.source.name, analyst)
+        records, by_batch = services.records(), job.priority == "low" and settings().claude_batches == "low"
+        analysis = find_facts(place, reading, services.analyst(), records, by_batch=by_batch, engine=engine)
+        if analysis is None:
+            seconds, worker = time.monotonic() - started, self.request.hostname or "?"
+            records.end_stage(place.job_id, "analyze", seconds, worker, {"waits_for": "batch"})
+            raise Ignore  # ``control.batches`` starts the rest of the chain
         place.save("analysis.json", analysis)
-    if analysis.cost_usd:
-        detail = {"model": analysis.model, **analysis.usage}
-        once = f"{place.job_id}:analyze"
-        services.records().charge(place.job_id, "claude", analysis.cost_usd, once=once, detail=detail)
     return {"analyst": analysis.analyst}
 
 

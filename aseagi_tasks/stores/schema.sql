@@ -1,4 +1,4 @@
--- The records in SQLite. Version 2 (PRAGMA user_version). Its tables and columns are those of
+-- The records in SQLite. Version 3 (PRAGMA user_version). Its tables and columns are those of
 -- droplet/supabase/migrations, where they are explained. Times are ISO 8601, UTC, to the microsecond.
 
 CREATE TABLE documents (
@@ -96,6 +96,17 @@ CREATE TABLE cost_reservations (
 ) STRICT;
 CREATE INDEX cost_reservations_by_time ON cost_reservations (at);
 
+-- Requests to Claude that go together. One row before the call, so that a restart neither loses nor doubles it.
+CREATE TABLE message_batches (
+    batch_id TEXT PRIMARY KEY,
+    state TEXT NOT NULL CHECK (state IN ('intent', 'sent', 'ended', 'dropped')),
+    service_id TEXT UNIQUE,
+    requests INTEGER NOT NULL CHECK (requests > 0),
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX one_intent ON message_batches (state) WHERE state = 'intent';
+
 CREATE VIRTUAL TABLE search USING fts5 (
     document_id UNINDEXED, title, case_number, parties, name, text,
     tokenize = "unicode61 remove_diacritics 2"
@@ -104,4 +115,4 @@ CREATE VIRTUAL TABLE search USING fts5 (
 CREATE TABLE known_names (name TEXT PRIMARY KEY);
 CREATE VIRTUAL TABLE alike USING fts5 (plain, tokenize = "trigram", content = "");
 
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;

@@ -56,6 +56,12 @@ TABLES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = 
         {"state": "LOST"},
     ),
     "bulk_runs": ("run_id", {"own": "r"}, {"run_id": "r9", "prefix": "raw/"}, {"status": "paused"}),
+    "message_batches": (
+        "batch_id",
+        {"own": "b"},
+        {"batch_id": "b9", "state": "sent", "requests": 1},
+        {"requests": 2},
+    ),
     "users": ("telegram_id", {"own": 1}, {"telegram_id": 2, "role": "user"}, {"role": "user"}),
 }
 VERBS = ("select", "insert", "update", "delete")
@@ -87,7 +93,15 @@ EXPECTED: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
 CASES = list(itertools.product(EXPECTED, TABLES, VERBS))
 
 CONTROL = {"register_job", "register_document", "claim_document", "charge_cost", "reserve_cost", "settle_cost"}
-CONTROL |= {"start_lease", "take_over_leases", "claim_bulk_run", "sum_costs", "save_texts"}
+CONTROL |= {
+    "intend_batch",
+    "move_batch",
+    "start_lease",
+    "take_over_leases",
+    "claim_bulk_run",
+    "sum_costs",
+    "save_texts",
+}
 STAGE = {"begin_stage", "end_stage", "add_event", "end_job", "complete_job", "save_text", "renew_lease"}
 LOOK = {"search_documents", "count_jobs"}
 PARTS = {"search_words", "search_vector", "without_accents", "token_instance", "is_given_document", "is_given_job"}
@@ -126,6 +140,7 @@ def seeded(cloud: Cloud) -> Iterator[Project]:
             db.execute("INSERT INTO cost_reservations (once, kind, usd) VALUES ('own', 'gpu', 1)")
             db.execute("INSERT INTO instances (instance_id, label, state) VALUES ('i-1', 'l1', 'JOINED')")
             db.execute("INSERT INTO bulk_runs (run_id, prefix) VALUES ('r', 'raw/')")
+            db.execute("INSERT INTO message_batches (batch_id, state, requests) VALUES ('b', 'intent', 1)")
             db.execute("INSERT INTO known_names (name) VALUES ('N')")
             db.execute("INSERT INTO users (telegram_id, role) VALUES (1, 'operator')")
         yield project
