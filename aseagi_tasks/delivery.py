@@ -51,17 +51,11 @@ _PART = {"record": 0, "upload": 0, "analyze": 1, "ocr": 1, "rasterize": 2, "fetc
 
 #: Redis hash: jobs that cannot go on → stage, since when, why, and the class of the error.
 _WAITING = "aseagi:waiting"
-#: Errors that are nobody's but a service's or the settings': how often a stage is tried again, and the least
-#: and the longest pause in seconds (a message must come back before the visibility time-out).
-_PATIENCE: dict[type[TransientError], tuple[int, tuple[float, float] | None]] = {
-    RecordsUnavailable: (sys.maxsize, None),
-    RateLimited: (sys.maxsize, None),
-    NotSetUp: (sys.maxsize, (60, 120)),
-    BudgetExceeded: (sys.maxsize, (300, 900)),
-    AnalystUnavailable: (60, None),  # an hour
+#: Errors that are nobody's but a service's or the settings': how often a stage is tried again.
+_PATIENCE: dict[type[TransientError], int] = {
+    **dict.fromkeys((RecordsUnavailable, RateLimited, NotSetUp, BudgetExceeded), sys.maxsize),
+    AnalystUnavailable: 60,  # an hour
 }
-#: Of these the operators are told.
-_TOLD = (NotSetUp, BudgetExceeded)
 
 
 def note_waiting(job_id: str, stage: str | None, exc: BaseException) -> None:
@@ -73,9 +67,13 @@ def note_waiting(job_id: str, stage: str | None, exc: BaseException) -> None:
         app.backend.client.expire(_WAITING, 7 * 86_400)
 
 
-def forget_waiting(job_id: str) -> None:
-    """It goes on."""
+def forget_waiting(job_id: str, what: type[TransientError] | None = None) -> None:
+    """It goes on; with ``what``, only if it waited for that."""
     with suppress(RedisError):
+        if what is not None:
+            why = app.backend.client.hget(_WAITING, job_id)
+            if why is None or json.loads(why).get("for") != what.__name__:
+                return
         app.backend.client.hdel(_WAITING, job_id)
 
 
@@ -171,22 +169,22 @@ class StageTask(Task):
             self.retry_backoff, self.request.retries, self.retry_backoff_max, full_jitter=self.retry_jitter
         )
 
-    def _has_heard(self, job_id: str) -> None:
-        """From the records, which a task that is tried again may have been waiting for."""
+    def _has_heard(self, job_id: str, what: type[TransientError] | None = None) -> None:
+        """From what a task that is tried again may have been waiting for."""
         if self.request.retries:
-            forget_waiting(job_id)
+            forget_waiting(job_id, what)
 
     def retry(self, *args: Any, exc: BaseException | None = None, countdown: float | None = None, **kwargs: Any) -> Any:
         """Celery's, but never sooner than a service that limits us said, and for as long as ``_PATIENCE`` has it.
 
         What a stage made is in the bucket: to try again costs little, and to give up could not be recorded either.
         """
-        for kind, (tries, pause) in _PATIENCE.items():
+        for kind, tries in _PATIENCE.items():
             if isinstance(exc, kind):
                 kwargs["max_retries"] = tries
                 note_waiting(self.job_id(self.request.id, self.request.args), self.stage, exc)
-                countdown = random.uniform(*pause) if pause else countdown
-        if isinstance(exc, _TOLD):
+        if isinstance(exc, (NotSetUp, BudgetExceeded)):
+            countdown = settings().claude_look_again_s * random.uniform(0.5, 1.5)
             services.tell_once(":".join((type(exc).__name__, *map(str, exc.args[2:]))), f"Documents wait. {exc}")
         if isinstance(exc, RateLimited):
             # never sooner, and not all at once; a longer pause than a message may be held for is asked for again
@@ -224,7 +222,7 @@ def stage(name: Stage, **options: Any) -> Callable[[Callable[..., Any]], Any]:
 
             records, worker = services.records(), self.request.hostname or "?"
             job = records.begin_stage(job_id, name, worker)
-            self._has_heard(job_id)
+            self._has_heard(job_id, RecordsUnavailable)
             if job.status in FINAL and not (name == "record" and job.status == "completed"):
                 raise Ignore
             if job.deliveries - self.request.retries > MAX_DELIVERIES:

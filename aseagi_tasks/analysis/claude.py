@@ -59,10 +59,7 @@ class ClaudeAnalyst:
                 if dialogue.wants_direct(said, call):
                     said = self._ask(call, parts, said, errand)
                     continue
-                request = self._request(call, parts, said, errand)
-                tokens = self._tokens(call, parts, said, request)
-                errand.reserve(call.key, prices.most_usd(self.model, tokens, call.max_tokens, batch=True))
-                asked.append((call, request))
+                asked.append((call, self._paid_for(call, parts, said, errand, batch=True)))
         return asked
 
     def _begin(
@@ -88,9 +85,7 @@ class ClaudeAnalyst:
         return parts, said
 
     def _ask(self, call: Call, parts: Sequence[asking.Part], said: Dialogue, errand: Errand) -> Dialogue:
-        request = self._request(call, parts, said, errand)
-        tokens = self._tokens(call, parts, said, request)
-        errand.reserve(call.key, prices.most_usd(self.model, tokens, call.max_tokens))
+        request = self._paid_for(call, parts, said, errand)
         try:
             message = self.service.ask(request)
         except AnalystUnavailable:
@@ -104,17 +99,23 @@ class ClaudeAnalyst:
         errand.settle(call.key, exchange.usd, {"model": self.model, **exchange.usage})
         return said
 
+    def _paid_for(
+        self, call: Call, parts: Sequence[asking.Part], said: Dialogue, errand: Errand, *, batch: bool = False
+    ) -> dict[str, Any]:
+        """A call's request, once the money for it is set aside; where there is none, no page is rendered."""
+        request, tokens = None, said.tokens.get(call.name)
+        if tokens is None:  # of the answers that are merged: they have been counted by nobody
+            request = self._request(call, parts, said, errand)
+            tokens = self._count(request, asking.frame_tokens() + len(parts) * asking.LARGER)
+        errand.reserve(call.key, prices.most_usd(self.model, tokens, call.max_tokens, batch=batch))
+        return request or self._request(call, parts, said, errand)
+
     def _request(self, call: Call, parts: Sequence[asking.Part], said: Dialogue, errand: Errand) -> dict[str, Any]:
         if call.name == dialogue.MERGE:
             answers = {part.name: said.answer(part.name) or "" for part in parts}
             return asking.merge_request(self.model, answers, call.max_tokens)
         part = next(part for part in parts if part.name == call.name)
         return asking.request(self.model, part, errand.images(part.shown), len(parts), call.max_tokens)
-
-    def _tokens(self, call: Call, parts: Sequence[asking.Part], said: Dialogue, request: Mapping[str, Any]) -> int:
-        if call.name in said.tokens:
-            return said.tokens[call.name]
-        return self._count(request, asking.frame_tokens() + len(parts) * asking.LARGER)
 
     def _count(self, request: Mapping[str, Any], reckoned: int) -> int:
         """As the service counts; what we reckon where it has no such endpoint (a proxy)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aseagi_tasks import keys
 from aseagi_tasks.analysis import ledger
@@ -14,8 +14,10 @@ from aseagi_tasks.analysis.dialogue import Dialogue
 from aseagi_tasks.analysis.schema import Analysis, Caution
 from aseagi_tasks.documents import Reading
 from aseagi_tasks.errors import BudgetExceeded, TransientError
-from aseagi_tasks.stages.workplace import Workplace
 from aseagi_tasks.stores.records import Records
+
+if TYPE_CHECKING:
+    from aseagi_tasks.stages.workplace import Workplace
 
 #: Of the images that are sent. Grey pages of text have 60-150 KB.
 JPEG_QUALITY = 70
