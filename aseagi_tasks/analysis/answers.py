@@ -3,7 +3,8 @@
 verified     two readers agree: the quote stands on a page that Claude saw as an image, so that it and recognition (or
              the text layer) read the same words; or the rules find the same value
 supported    the quote stands in the text that Claude was given, and says the value
-unverified   it stands nowhere, or it does not say the value; and what nobody quotes: summary, relevancy
+unverified   it stands nowhere, or it does not say the value, or the rules find another value; and what nobody quotes:
+             summary, relevancy
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from aseagi_tasks.documents import Reading
 
 #: Words that a name may have where the page has a line's end or nothing.
 _SMALL = frozenset(["a", "an", "and", "at", "by", "for", "in", "of", "on", "the", "to", "v", "vs"])
+#: Where the rules find one value, another one is not let stand beside it: they are precise (DESIGN.md).
+_ONE_ONLY = frozenset(["document_type", "document_date", "filed_date", "case_number"])
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -39,8 +42,11 @@ def analysis_of(answer: Answer, reading: Reading, shown: Collection[int]) -> Ana
         if said is None or value is None:
             return None
         status, evidence = judge.of(field, value, said.quote, said.page)
-        if status == "supported" and _agree(rules.get(field), value):
+        other = rules.get(field)
+        if status != "unverified" and _agree(other, value):
             status = "verified"
+        elif field in _ONE_ONLY and other is not None:
+            status = "unverified"
         return Fact(value=value, original=said.quote or None, status=status, evidence=evidence)
 
     def party(said: Named) -> Party:
@@ -119,8 +125,11 @@ def _says(field: str, value: str, quote: str) -> bool:
 
 
 def _agree(one: object, other: str) -> bool:
-    """Whether two readers found the same, but for capitals, spaces and signs."""
-    return isinstance(one, str) and skeleton(fold(one)) == skeleton(fold(other))
+    """Whether two readers found the same, but for capitals, spaces and signs, and a "No." or a judge's initials."""
+    if not isinstance(one, str):
+        return False
+    short, long = sorted((skeleton(fold(one)), skeleton(fold(other))), key=len)
+    return short == long or (len(short) >= 6 and any(map(str.isdigit, short)) and short in long)
 
 
 def _language(said: str | None, by_rules: Fact | None) -> Fact | None:

@@ -35,7 +35,8 @@ DocumentType = Literal[
     "other",
 ]
 
-#: verified: two independent readers agree. supported: the quote stands on the page. unverified: it was not found there.
+#: verified: two independent readers agree. supported: the quote stands on the page and says it. unverified: not so,
+#: or another reader found otherwise.
 Support = Literal["verified", "supported", "unverified"]
 
 
