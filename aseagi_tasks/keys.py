@@ -2,7 +2,7 @@
 
     raw/YYYY/MM/DD/<document_id>.<ext>
     processed/YYYY/MM/DD/<document_id>/{ocr.txt, analysis.json, thumbnail.jpg, searchable.pdf, metadata.json}
-    cache/<job_id>/{pages.json, ocr.json, dialogue.json, analysis.json, thumbnail.jpg}
+    cache/<job_id>/{pages.json, layers.json, ocr.json, dialogue.json, analysis.json, thumbnail.jpg}
     batches/requests/<job_id>_<call>.json, batches/sent/<batch_id>.json
     backups/YYYY/MM/DD/records-<moment>.{dump, sqlite3}
 

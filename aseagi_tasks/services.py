@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from aseagi_tasks.errors import ConfigError
 from aseagi_tasks.notify import ConsoleNotifier, Notifier
@@ -114,6 +114,11 @@ def has_weights(model: str) -> bool:
     hub = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser() / "hub"
     cache_folder = hub / f"models--{model.replace('/', '--')}"
     return (Path(model) / "config.json").is_file() or any(cache_folder.glob("snapshots/*/config.json"))
+
+
+def read_line(image: Any, dpi: float) -> tuple[str, float]:
+    """What reads a single line, whatever engine reads pages; see ``Tesseract.line``."""
+    return _tesseract().line(image, dpi)
 
 
 def recognizer(asked: str | None = None) -> Recognizer:

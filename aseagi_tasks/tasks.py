@@ -172,9 +172,11 @@ def fetch(self: StageTask, place: Workplace, job: Job) -> None:
 @stage("rasterize")
 def rasterize(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
     """Original → text layers, blank pages, images of the pages that want recognition, thumbnail."""
+    from aseagi_tasks.stages.doubt import doubt
+
     reading = place.load("pages.json", Reading)
     if reading is None:
-        reading = place.rasterize()
+        reading = doubt(place, place.rasterize(), services.read_line)
         place.storage.upload(place.scratch / "thumbnail.jpg", keys.cache(place.job_id, "thumbnail.jpg"))
         place.save("pages.json", reading)
     return {"pages": len(reading.pages), "unread": sum(page.source is None for page in reading.pages)}
@@ -183,9 +185,11 @@ def rasterize(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
 @stage("ocr")
 def ocr(self: StageTask, place: Workplace, job: Job, engine: str | None = None) -> Mapping[str, Any]:
     """Page images → lines. Reads for a while, keeps what it has, and takes its own place for the rest."""
+    from aseagi_tasks.stages.doubt import believe, doubt
     from aseagi_tasks.stages.ocr import ocr as read_pages
 
-    reading = place.load("ocr.json", Reading) or place.load("pages.json", Reading) or place.rasterize()
+    kept = place.load("ocr.json", Reading) or place.load("pages.json", Reading)
+    reading = kept or doubt(place, place.rasterize(), services.read_line)
     unread = sum(page.source is None for page in reading.pages)
     if unread:
         self.report(place.job_id, len(reading.pages) - unread, len(reading.pages))
@@ -202,8 +206,8 @@ def ocr(self: StageTask, place: Workplace, job: Job, engine: str | None = None) 
             return time.monotonic() < until
 
         reading = read_pages(reading, place.scratch, services.recognizer(engine), go_on)
-    place.save("ocr.json", reading)
     left = sum(page.source is None for page in reading.pages)
+    place.save("ocr.json", reading if left else believe(place, reading))
     if left:
         records = services.records()
         records.end_stage(place.job_id, "ocr", SLICE_S, self.request.hostname or "?", {"pages_left": left})

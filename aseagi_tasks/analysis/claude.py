@@ -59,7 +59,7 @@ class ClaudeAnalyst:
                 if dialogue.wants_direct(said, call):
                     said = self._ask(call, parts, said, errand)
                     continue
-                asked.append((call, self._paid_for(call, parts, said, errand, batch=True)))
+                asked.append((call, asking.uncached(self._paid_for(call, parts, said, errand, batch=True))))
         return asked
 
     def _begin(

@@ -126,7 +126,7 @@ def test_page_goes_as_an_image_and_facts_carry_their_evidence_and_cost(
     (asked,) = server.requests[before:]
     image = next(block for block in asked["messages"][0]["content"] if block["type"] == "image")
     with Image.open(io.BytesIO(base64.b64decode(image["source"]["data"]))) as picture:
-        assert (picture.format, max(picture.size)) == ("JPEG", 1232)
+        assert (picture.format, max(picture.size)) == ("JPEG", 1086)
     analysis, metadata = published(up, job_id, "analysis.json"), published(up, job_id, "metadata.json")
     status_of = {name: analysis[name]["status"] for name in ("document_type", "document_date", "court", "title")}
     assert status_of == {**dict.fromkeys(status_of, "verified"), "court": "unverified"}
