@@ -122,7 +122,7 @@ def resubmit(job: Job, priority: Priority, ocr_engine: str | None = None) -> str
 def go_on(job_id: str, start: Stage, ocr_engine: str | None = None) -> None:
     """Start the rest of a job's chain; its result is the job's."""
     job = services.records().job(job_id)
-    if job.status not in FINAL:
+    if job.status not in ("completed", "error"):  # a cancelled one says so at its next stage, to whoever waits for it
         the_chain(job_id, job.priority, ocr_engine, start=start).apply_async(task_id=job_id)
 
 

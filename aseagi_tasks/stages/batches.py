@@ -206,6 +206,7 @@ class Batches:
             if count == MAX_REQUESTS or (count and size + one.bytes > MAX_BYTES):
                 return
             job_id, name, number = _parts(_id(one.key))
+            asked = json.loads(self._storage.get(one.key))
             try:
                 ended = self._records.job(job_id).status in FINAL
             except NotFound:
@@ -213,8 +214,8 @@ class Batches:
             if ended:
                 ledger.settle(self._records, job_id, f"{name}-{number}", 0.0, {})
                 self._storage.delete(one.key)
+                self._go_on(job_id, asked["engine"])
                 continue
-            asked = json.loads(self._storage.get(one.key))
             size, count = size + one.bytes, count + 1
             yield {"custom_id": asked["custom_id"], "params": asked["params"]}
 

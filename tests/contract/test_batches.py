@@ -237,6 +237,7 @@ def test_job_that_ended_meanwhile_is_not_asked_about_and_its_money_is_free(run: 
     run.records.cancel("job-0")
     assert run.tend() == {"answered": 0, "submitted": 0}
     assert run.waiting == [] and run.server.batches == {}
+    assert run.went_on == ["job-0"]  # whose chain says that it was cancelled
     assert run.records.reserve(None, "claude", 5.0, once="all of it", daily_budget_usd=5.0)
 
 
