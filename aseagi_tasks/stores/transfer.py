@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aseagi_tasks.errors import ConfigError
-from aseagi_tasks.stores.records import Document, Event, Job, Records
+from aseagi_tasks.stores.records import Batch, Document, Event, Job, Records
 
 FORMAT = 1
 PAGE = 500
@@ -40,6 +40,7 @@ TABLES = (
     Table("processing_events", "once", "event_id", ("once", *Event.model_fields)),
     Table("costs", "once", "cost_id", ("once", "at", "kind", "usd", "job_id", "detail")),
     Table("cost_reservations", "once", "once", ("once", "at", "kind", "usd", "job_id")),
+    Table("message_batches", "batch_id", "batch_id", (*Batch.model_fields, "updated_at")),
 )
 _BY_NAME = {table.name: table for table in TABLES}
 #: Documents' texts travel behind each page of documents.
