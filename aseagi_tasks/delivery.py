@@ -99,6 +99,7 @@ def set_aside(job: Job, exc: Quarantined) -> None:
 def tell_waiting(job_id: str, exc: AseagiError) -> None:
     """Who waits for a job's result gets this error; where Redis is away nobody waits."""
     with suppress(RedisError):
+        services.redis().ping()  # Celery would try for long
         app.backend.mark_as_failure(job_id, exc)
 
 
