@@ -339,7 +339,7 @@ def stage(name: Stage, **options: Any) -> Callable[[Callable[..., Any]], Any]:
             def begin(holder: str) -> Job | None:
                 return records.begin_stage(job_id, name, worker, holder=holder, lease_s=lease_s)
 
-            with self.leased(job_id, begin) as job:
+            with leases.place(job_id), self.leased(job_id, begin) as job:
                 self._has_heard(job_id)
                 if job.status in FINAL and not (name == "record" and job.status == "completed"):
                     raise Ignore
