@@ -2,9 +2,11 @@
 
     AseagiError              exit code 1
     ├ TransientError   4     retried: RateLimited, StorageUnavailable, RecordsUnavailable, AnalystUnavailable,
-    │                        OutOfMemory
+    │                        FleetUnavailable, OutOfMemory
     ├ DocumentError    3     final for this document: NotADocument, NotFound, Altered, Encrypted, TooLarge, NoPages,
     │                        Unreadable, Refused, Quarantined
+    ├ FleetError       7     may carry an instance_id, which is to be destroyed: OfferGone, CreateUnresolved,
+    │                        NoSuchInstance
     ├ Cancelled        6     somebody asked for the job to stop
     └ ConfigError      5     at start: names the variable and the cure
 
@@ -67,6 +69,12 @@ class AnalystUnavailable(TransientError):
     """Args: model, the provider's words."""
 
     template = "{0} did not answer: {1}"
+
+
+class FleetUnavailable(TransientError):
+    """Args: what was tried, the provider's words. Nothing was changed there."""
+
+    template = "Vast.ai did not answer while {0}: {1}"
 
 
 class OutOfMemory(TransientError):
@@ -133,6 +141,33 @@ class Quarantined(DocumentError):
     """Args: stage, how often it was started."""
 
     template = "Stage {0} was started {1} times and its worker died each time; the document is set aside."
+
+
+class FleetError(AseagiError):
+    """Args: what was tried, the provider's words, the id of an instance that it may have left behind, or None."""
+
+    exit_code = 7
+    template = "Vast.ai failed while {0}: {1}"
+
+    @property
+    def instance_id(self) -> str | None:
+        """An instance that may be billed: destroy it."""
+        left = self.args[2] if len(self.args) > 2 else None
+        return None if left is None else str(left)
+
+
+class OfferGone(FleetError):
+    """Args: what was tried, the provider's words, None. Somebody else was faster: take the next offer."""
+
+
+class NoSuchInstance(FleetError):
+    """Args: what was tried, the provider's words, None."""
+
+
+class CreateUnresolved(FleetError):
+    """Args: the label, the provider's words, None. It may be there, billed and not yet listed: look for its label."""
+
+    template = "Whether Vast.ai created {0} is not known: {1}"
 
 
 class Cancelled(AseagiError):

@@ -1,7 +1,7 @@
 """The terminal: ``aseagi``. Every command takes ``--json``; the exit code tells the class of what went wrong.
 
 0 all well · 1 unexpected · 2 wrong usage · 3 a document could not be processed · 4 something did not answer
-5 a setting or a program is missing · 6 cancelled · 130 interrupted
+5 a setting or a program is missing · 6 cancelled · 7 the provider of machines refused · 130 interrupted
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Legal documents in; searchable text and structured facts with their evidence out.",
     epilog="Exit codes: 0 well, 1 unexpected, 2 usage, 3 a document failed, 4 something did not answer, "
-    "5 setting or program missing, 6 cancelled, 130 interrupted.",
+    "5 setting or program missing, 6 cancelled, 7 the provider of machines refused, 130 interrupted.",
 )
 app.add_typer(keeping.app)
 
