@@ -103,7 +103,7 @@ class QueueState(Frozen):
         *_documents, *_pages: of documents that nobody works on yet.
         running_documents: in work somewhere.
         oldest_s: how long the oldest document has waited.
-        requests: when the latest requests came, oldest first, at most ten; a bulk run is one request.
+        requests: when the latest requests came, oldest first, some dozens; a bulk run is one request.
     """
 
     interactive_documents: int = 0
@@ -212,7 +212,7 @@ class Launch(Frozen):
 
 
 class Drain(Frozen):
-    """Let it take no more work; it is destroyed when what it has in hand is done."""
+    """Let it take no more work. It is destroyed when what it has in hand is done: at once, if that is nothing."""
 
     kind: Literal["drain"] = "drain"
     instance_id: str

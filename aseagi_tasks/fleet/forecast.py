@@ -1,0 +1,103 @@
+"""What a fleet would do with what waits, and what that costs. Pure, as ``autoscale`` is, which weighs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import inf
+from typing import NamedTuple
+
+from aseagi_tasks.fleet.model import BOOTING, Instance, Limits, Offer, QueueState, Rates
+
+HOUR = 3600.0
+#: Until launches were measured: an image that is cached, the usual one to five minutes, a slow one.
+TYPICAL_BOOTS_S = (30.0, 75.0, 120.0, 150.0, 180.0, 210.0, 270.0, 420.0)
+
+
+class Runner(NamedTuple):
+    """A machine as the forecast sees it."""
+
+    ready_s: float
+    pages_per_s: float
+    usd_per_s: float
+
+
+class Forecast:
+    """What is known at one moment, asked again and again with another fleet."""
+
+    def __init__(self, now: float, queue: QueueState, rates: Rates, limits: Limits) -> None:
+        self.now, self.queue, self.rates, self.limits = now, queue, rates, limits
+        self.gaps_s = [later - at for at, later in pairwise(queue.requests)]
+        pauses = sum(gap > limits.idle_s for gap in self.gaps_s)
+        #: How long requests go on, as a rule, without a pause that lets a machine go.
+        self.session_s = sum(gap for gap in self.gaps_s if gap <= limits.idle_s) / max(1, pauses)
+
+    def runner(self, one: Instance | Offer) -> Runner:
+        """That machine, wherever it is on its way, or as it would be if it were rented now."""
+        kind_s = self.rates.seconds_per_page.get(one.gpu, self.rates.unmeasured_seconds_per_page)
+        page_s = self.rates.machine_seconds_per_page.get(one.machine_id, kind_s)
+        ready_s = 0.0
+        if isinstance(one, Offer):
+            ready_s = self.boot_s(one.machine_id)
+        elif one.state in BOOTING:
+            ready_s = self.boot_s(one.machine_id, self.now - one.created_at)
+        return Runner(ready_s, 1 / page_s, one.price_usd_per_hour / HOUR)
+
+    def boot_s(self, machine_id: int, age_s: float = 0.0) -> float:
+        """Seconds until it joins, as launches that took longer than this one so far went; some never join."""
+        known = self.rates.machine_boots_s.get(machine_id)
+        boots = (known,) if known is not None else self.rates.boots_s or TYPICAL_BOOTS_S
+        later = [boot for boot in boots if boot > age_s]
+        never = len(boots) * self.rates.never_joined / max(1 - self.rates.never_joined, 0.01)
+        if not later and not never:
+            return max(0.0, self.limits.boot_s - age_s)
+        return max(0.0, (sum(later) + never * self.limits.boot_s) / (len(later) + never) - age_s)
+
+    def slowest_boot_s(self) -> float:
+        """Of those that joined."""
+        return max(self.rates.boots_s or TYPICAL_BOOTS_S)
+
+    def usd(self, runners: Sequence[Runner]) -> float:
+        """Rent until all that waits is done, and of the cheapest until requests pause; and what waiting is worth."""
+        if not runners:
+            return inf
+        per_s = sum(it.usd_per_s for it in runners) + self.limits.backlog_usd_per_hour / HOUR
+        persons = self.queue.interactive_documents * self.limits.person_usd_per_hour / HOUR
+        after = self.session_s * min(it.usd_per_s for it in runners)
+        waits_s = done_in(self.queue.interactive_pages, runners)
+        return per_s * done_in(self.queue.pages, runners) + persons * waits_s + after
+
+    def worth_keeping(self, one: Instance) -> bool:
+        """Whether some time of idling costs less than the launch, and a person's wait for it, that it may spare.
+
+        Of the gaps between recent requests only those tell that are longer than the present silence. To wait for the
+        next request up to the k-th of them costs each of these gaps, cut there, and spares k launches.
+        """
+        silence_s = self.now - self.queue.requests[-1] if self.queue.requests else inf
+        rest = sorted(gap - silence_s for gap in self.gaps_s if gap > silence_s)
+        price = one.price_usd_per_hour
+        spared = self.boot_s(one.machine_id) * (price + self.limits.person_usd_per_hour)
+        spent_s = 0.0
+        for k, upto_s in enumerate(rest, 1):
+            spent_s += upto_s
+            if upto_s <= self.limits.idle_s and k * spared > price * (spent_s + upto_s * (len(rest) - k)):
+                return True
+        return False
+
+
+def done_in(pages: int, runners: Sequence[Runner]) -> float:
+    """Seconds until so many pages are read, by machines that begin when they are ready."""
+    at = speed = done = 0.0
+    for it in sorted(runners):
+        if speed and done + speed * (it.ready_s - at) >= pages:
+            break
+        done += speed * (it.ready_s - at)
+        at, speed = it.ready_s, speed + it.pages_per_s
+    return at + (pages - done) / speed if speed else inf
+
+
+def span(seconds: float) -> str:
+    """In words: ``40 s``, ``12 min``, ``3.4 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 2 * HOUR else f"{seconds / HOUR:.1f} h"
