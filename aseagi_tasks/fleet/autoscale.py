@@ -28,6 +28,8 @@ from aseagi_tasks.fleet.model import (
     Wait,
 )
 
+#: Machines that are ready within so long of each other are as good as each other to a single document.
+SOON_S = 30.0
 _BUDGET = {"daily_budget": "the daily budget", "monthly_budget": "the monthly budget"}
 
 
@@ -162,12 +164,16 @@ def _best(
     left: list[tuple[Offer, Runner]], runners: list[Runner], free: list[float], forecast: Forecast
 ) -> tuple[Offer, Runner] | None:
     """The offer with which all costs least, if that is less than without any. ``left`` is sorted by price."""
-    least, best = forecast.usd(runners), None
+    least, drained_s, best = forecast.usd(runners), done_in(forecast.queue.pages, runners), None
     seen: set[tuple[float, float]] = set()
     for offer, it in left:
         alike = it.ready_s, it.pages_per_s
-        if alike in seen or sum(ready_s <= it.ready_s for ready_s in free) >= forecast.queue.documents:
-            continue  # a cheaper one does the same, or each document finds a machine that is there sooner
+        if (
+            alike in seen
+            or it.ready_s >= drained_s
+            or sum(ready_s <= it.ready_s + SOON_S for ready_s in free) >= forecast.queue.documents
+        ):
+            continue  # a cheaper one does the same, it comes too late, or each document has one that is there as soon
         seen.add(alike)
         usd = forecast.usd([*runners, it]) + _pull_usd(offer, forecast.rates)
         if usd < least:

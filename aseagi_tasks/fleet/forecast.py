@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import inf
+from math import exp, inf
 from typing import NamedTuple
 
 from aseagi_tasks.fleet.model import BOOTING, Instance, Limits, Offer, QueueState, Rates
@@ -12,6 +12,8 @@ from aseagi_tasks.fleet.model import BOOTING, Instance, Limits, Offer, QueueStat
 HOUR = 3600.0
 #: Until launches were measured: an image that is cached, the usual one to five minutes, a slow one.
 TYPICAL_BOOTS_S = (30.0, 75.0, 120.0, 150.0, 180.0, 210.0, 270.0, 420.0)
+#: How long a machine took when it was launched again, in terms of the last time.
+AGAIN = (0.8, 1.0, 1.25, 1.5, 2.0)
 
 
 class Runner(NamedTuple):
@@ -27,10 +29,11 @@ class Forecast:
 
     def __init__(self, now: float, queue: QueueState, rates: Rates, limits: Limits) -> None:
         self.now, self.queue, self.rates, self.limits = now, queue, rates, limits
-        self.gaps_s = [later - at for at, later in pairwise(queue.requests)]
-        pauses = sum(gap > limits.idle_s for gap in self.gaps_s)
-        #: How long requests go on, as a rule, without a pause that lets a machine go.
-        self.session_s = sum(gap for gap in self.gaps_s if gap <= limits.idle_s) / max(1, pauses)
+        gaps_s = [later - at for at, later in pairwise(queue.requests)]
+        self.short_s = [gap for gap in gaps_s if gap <= limits.idle_s]
+        self.pauses = len(gaps_s) - len(self.short_s)
+        #: How long requests go on, as a rule, before a pause lets a machine go.
+        self.session_s = sum(self.short_s) / max(1, self.pauses)
 
     def runner(self, one: Instance | Offer) -> Runner:
         """That machine, wherever it is on its way, or as it would be if it were rented now."""
@@ -46,7 +49,9 @@ class Forecast:
     def boot_s(self, machine_id: int, age_s: float = 0.0) -> float:
         """Seconds until it joins, as launches that took longer than this one so far went; some never join."""
         known = self.rates.machine_boots_s.get(machine_id)
-        boots = (known,) if known is not None else self.rates.boots_s or TYPICAL_BOOTS_S
+        boots = self.rates.boots_s or TYPICAL_BOOTS_S
+        if known is not None:
+            boots = tuple(known * times for times in AGAIN)
         later = [boot for boot in boots if boot > age_s]
         never = len(boots) * self.rates.never_joined / max(1 - self.rates.never_joined, 0.01)
         if not later and not never:
@@ -68,21 +73,18 @@ class Forecast:
         return per_s * done_in(self.queue.pages, runners) + persons * waits_s + after
 
     def worth_keeping(self, one: Instance) -> bool:
-        """Whether some time of idling costs less than the launch, and a person's wait for it, that it may spare.
+        """Whether idling until the next request costs less than the launch, and a person's wait for it, that it spares.
 
-        Of the gaps between recent requests only those tell that are longer than the present silence. To wait for the
-        next request up to the k-th of them costs each of these gaps, cut there, and spares k launches.
+        Of the recent gaps between requests some were short, the others pauses; a machine sees a pause out for nothing.
+        The longer the silence, the fewer of the short ones could still be going on.
         """
-        silence_s = self.now - self.queue.requests[-1] if self.queue.requests else inf
-        rest = sorted(gap - silence_s for gap in self.gaps_s if gap > silence_s)
-        price = one.price_usd_per_hour
-        spared = self.boot_s(one.machine_id) * (price + self.limits.person_usd_per_hour)
-        spent_s = 0.0
-        for k, upto_s in enumerate(rest, 1):
-            spent_s += upto_s
-            if upto_s <= self.limits.idle_s and k * spared > price * (spent_s + upto_s * (len(rest) - k)):
-                return True
-        return False
+        if not self.short_s:
+            return False
+        mean_s = sum(self.short_s) / len(self.short_s)
+        likely = len(self.short_s) * exp((self.queue.requests[-1] - self.now) / mean_s)
+        costs = one.price_usd_per_hour * mean_s
+        spares = self.boot_s(one.machine_id) * (one.price_usd_per_hour + self.limits.person_usd_per_hour)
+        return likely * (spares - costs) > costs * (self.pauses + 1)
 
 
 def done_in(pages: int, runners: Sequence[Runner]) -> float:
