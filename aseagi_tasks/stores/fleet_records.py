@@ -63,6 +63,22 @@ class TickRow(Frozen):
     detail: Mapping[str, Any]
 
 
+class Demand(Frozen):
+    """What is open, for a forecast.
+
+    Attributes:
+        open_jobs: queued and in work.
+        pages_per_document: of the open ones, as far as their pages are known, else as usual; 3 without any.
+        oldest: when the oldest open job came.
+        requested: when the latest jobs came that were not asked for in bulk, and the latest in bulk.
+    """
+
+    open_jobs: int
+    pages_per_document: float
+    oldest: datetime | None
+    requested: tuple[datetime, ...]
+
+
 class FleetRecords(Protocol):
     """Errors: RecordsUnavailable, NotFound."""
 
@@ -115,6 +131,9 @@ class FleetRecords(Protocol):
 
     def machines(self) -> list[MachineRow]:
         """What is known, newest first; at most 1,000."""
+
+    def demand(self) -> Demand:
+        """What is open and how much work it is."""
 
     def add_tick(self, at: datetime, detail: Mapping[str, Any]) -> None:
         """Keep a decision; the oldest beyond ``TICKS`` are dropped."""

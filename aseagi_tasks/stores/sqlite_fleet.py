@@ -10,8 +10,35 @@ from typing import Any
 
 from aseagi_tasks.errors import NotFound
 from aseagi_tasks.fleet.model import InstanceState, Offer
-from aseagi_tasks.stores.fleet_records import FIRST_BARRED_S, MAX_BARRED_S, TICKS, InstanceRow, MachineRow, TickRow
+from aseagi_tasks.stores.fleet_records import (
+    FIRST_BARRED_S,
+    MAX_BARRED_S,
+    TICKS,
+    Demand,
+    InstanceRow,
+    MachineRow,
+    TickRow,
+)
 from aseagi_tasks.stores.sqlite_file import SqliteFile
+
+#: Pages of a job in work are those that rasterizing left to recognition, one at least.
+_DEMAND = """
+WITH usual AS (SELECT coalesce(avg(pages), 3.0) AS pages FROM
+        (SELECT pages FROM documents WHERE pages IS NOT NULL ORDER BY created_at DESC LIMIT 200)),
+    open AS (SELECT created_at, coalesce(
+        CASE WHEN status = 'processing' THEN (SELECT max(1, json_extract(detail, '$.unread')) FROM processing_events
+            WHERE processing_events.job_id = processing_jobs.job_id AND stage = 'rasterize' AND kind = 'finished'
+            ORDER BY event_id DESC LIMIT 1) END,
+        (SELECT pages FROM documents WHERE documents.document_id = processing_jobs.document_id)) AS pages
+        FROM processing_jobs WHERE status IN ('queued', 'processing'))
+SELECT count(open.created_at) AS open_jobs, min(created_at) AS oldest,
+    avg(coalesce(open.pages, usual.pages)) AS pages_per_document FROM usual LEFT JOIN open
+"""
+_REQUESTED = """
+SELECT created_at FROM
+    (SELECT created_at FROM processing_jobs WHERE priority <> 'low' ORDER BY created_at DESC LIMIT 40)
+UNION SELECT max(created_at) FROM processing_jobs WHERE priority = 'low' HAVING max(created_at) IS NOT NULL
+"""
 
 
 class SqliteFleet(SqliteFile):
@@ -153,6 +180,19 @@ class SqliteFleet(SqliteFile):
         """What is known, newest first; at most 1,000."""
         rows = self._read("listing machines", "SELECT * FROM fleet_machines ORDER BY updated_at DESC LIMIT 1000", ())
         return [_machine(row) for row in rows]
+
+    # -- what waits
+
+    def demand(self) -> Demand:
+        """What is open and how much work it is."""
+        (row,) = self._read("looking at what is open", _DEMAND, ())
+        rows = self._read("looking at the latest requests", _REQUESTED, ())
+        return Demand(
+            open_jobs=row["open_jobs"],
+            pages_per_document=row["pages_per_document"],
+            oldest=row["oldest"],
+            requested=tuple(datetime.fromisoformat(found["created_at"]) for found in rows),
+        )
 
     # -- decisions and what operators have set
 

@@ -10,7 +10,15 @@ from supabase import Client
 
 from aseagi_tasks.errors import NotFound
 from aseagi_tasks.fleet.model import InstanceState, Offer
-from aseagi_tasks.stores.fleet_records import FIRST_BARRED_S, MAX_BARRED_S, TICKS, InstanceRow, MachineRow, TickRow
+from aseagi_tasks.stores.fleet_records import (
+    FIRST_BARRED_S,
+    MAX_BARRED_S,
+    TICKS,
+    Demand,
+    InstanceRow,
+    MachineRow,
+    TickRow,
+)
 from aseagi_tasks.stores.supabase_api import MAX_ROWS, SupabaseApi
 
 _MACHINE = ",".join(MachineRow.model_fields)
@@ -103,6 +111,12 @@ class SupabaseFleet(SupabaseApi):
             return query.order("updated_at", desc=True).limit(MAX_ROWS).execute().data
 
         return [_machine(row) for row in self._rows("listing machines", ask)]
+
+    # -- what waits
+
+    def demand(self) -> Demand:
+        """What is open and how much work it is."""
+        return Demand(**self._call("fleet_demand", {}))
 
     # -- decisions and what operators have set
 

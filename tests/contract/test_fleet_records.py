@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from aseagi_tasks.documents import Source
 from aseagi_tasks.errors import NotFound
 from aseagi_tasks.fleet.model import Offer
 from aseagi_tasks.stores import fleet_records
@@ -140,6 +141,27 @@ def test_measurements_are_kept(fleet: FleetRecords) -> None:
     known = {row.machine_id: row for row in fleet.machines()}
     assert (known[77].seconds_per_page, known[77].boot_s, known[77].failures) == (0.3, 90, 0)
     assert (known[78].gpu, known[78].why, known[78].seconds_per_page) == ("RTX 4090", "wrong text", None)
+
+
+def test_demand_counts_pages_as_well_as_they_are_known(stores: tuple[FleetRecords, Records]) -> None:
+    fleet, records = stores
+    none = fleet.demand()
+    assert (none.open_jobs, none.pages_per_document, none.oldest, none.requested) == (0, 3, None, ())
+    for number in range(4):
+        name = f"job-{number}"
+        records.register_job(name, "raw/x", "low" if number > 1 else "normal", None)
+        digest = f"{number:064x}"[::-1]
+        source = Source(key="raw/x", name="x.pdf", sha256=digest, bytes=1, media_type="application/pdf")
+        document = records.register_document(name, source, datetime.now(UTC))
+        if number == 0:
+            records.complete(name, document.model_copy(update={"processed": "p", "pages": 8}), None)
+    assert fleet.demand().pages_per_document == pytest.approx(8)  # as usual
+    records.begin_stage("job-1", "rasterize", "w")
+    records.end_stage("job-1", "rasterize", 1.0, "w", {"pages": 30, "unread": 20})
+    found = fleet.demand()
+    assert (found.open_jobs, found.pages_per_document) == (3, pytest.approx((20 + 8 + 8) / 3))
+    assert found.oldest == records.job("job-1").created_at
+    assert sorted(found.requested) == [records.job(f"job-{number}").created_at for number in (0, 1, 3)]
 
 
 def test_decisions_are_kept_and_bounded(fleet: FleetRecords, monkeypatch: pytest.MonkeyPatch) -> None:

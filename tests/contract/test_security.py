@@ -92,7 +92,15 @@ CASES = list(itertools.product(EXPECTED, TABLES, VERBS))
 CONTROL = {"register_job", "register_document", "claim_document", "charge_cost", "reserve_cost", "settle_cost"}
 CONTROL |= {"start_lease", "take_over_leases", "claim_bulk_run", "sum_costs", "save_texts"}
 CONTROL |= {"add_instance", "merged_detail", "move_instance", "note_instance", "bill_instance", "billed_instance"}
-CONTROL |= {"find_instance", "list_instances", "fail_machine", "measure_machine", "add_fleet_tick", "set_fleet_control"}
+CONTROL |= {
+    "find_instance",
+    "list_instances",
+    "fail_machine",
+    "measure_machine",
+    "add_fleet_tick",
+    "set_fleet_control",
+    "fleet_demand",
+}
 STAGE = {"begin_stage", "end_stage", "add_event", "end_job", "complete_job", "save_text", "renew_lease"}
 LOOK = {"search_documents", "count_jobs"}
 PARTS = {"search_words", "search_vector", "without_accents", "token_instance", "is_given_document", "is_given_job"}

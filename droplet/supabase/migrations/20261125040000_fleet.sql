@@ -159,6 +159,28 @@ BEGIN
     END IF;
 END $$;
 
+-- What is open and how much work it is. Pages of a job in work are those that rasterizing left to recognition, one at
+-- least; of the others the document's if they are known, else as usual.
+CREATE FUNCTION fleet_demand() RETURNS jsonb LANGUAGE sql STABLE SET search_path = '' AS $$
+    WITH usual AS (SELECT coalesce(avg(pages), 3) AS pages FROM
+            (SELECT pages FROM public.documents WHERE pages IS NOT NULL ORDER BY created_at DESC LIMIT 200) AS latest),
+        open AS (SELECT job.created_at, coalesce(rasterized.unread, document.pages) AS pages
+            FROM public.processing_jobs AS job
+            LEFT JOIN public.documents AS document ON document.document_id = job.document_id
+            LEFT JOIN LATERAL (SELECT greatest(1, (detail ->> 'unread')::integer) AS unread
+                FROM public.processing_events AS event WHERE event.job_id = job.job_id AND job.status = 'processing'
+                    AND event.stage = 'rasterize' AND event.kind = 'finished'
+                ORDER BY event_id DESC LIMIT 1) AS rasterized ON true
+            WHERE job.status IN ('queued', 'processing')),
+        requested AS (
+            (SELECT created_at FROM public.processing_jobs WHERE priority <> 'low' ORDER BY created_at DESC LIMIT 40)
+            UNION (SELECT created_at FROM public.processing_jobs WHERE priority = 'low' ORDER BY created_at DESC LIMIT 1))
+    SELECT jsonb_build_object('open_jobs', (SELECT count(*) FROM open), 'oldest', (SELECT min(created_at) FROM open),
+        'pages_per_document', coalesce((SELECT avg(coalesce(open.pages, usual.pages)) FROM open, usual),
+            (SELECT pages FROM usual)),
+        'requested', coalesce((SELECT jsonb_agg(created_at) FROM requested), '[]'))
+$$;
+
 ALTER TABLE fleet_machines ENABLE ROW LEVEL SECURITY;
 ALTER TABLE fleet_ticks ENABLE ROW LEVEL SECURITY;
 ALTER TABLE fleet_controls ENABLE ROW LEVEL SECURITY;
@@ -169,6 +191,8 @@ CREATE POLICY service ON fleet_controls TO service_role USING (true) WITH CHECK 
 REVOKE ALL ON fleet_machines, fleet_ticks, fleet_controls FROM PUBLIC, anon, authenticated, service_role;
 GRANT SELECT, INSERT, UPDATE, DELETE ON fleet_machines, fleet_ticks, fleet_controls TO service_role;
 REVOKE ALL ON FUNCTION add_instance, merged_detail, move_instance, note_instance, bill_instance, billed_instance,
-    find_instance, list_instances, fail_machine, measure_machine, add_fleet_tick, set_fleet_control FROM PUBLIC, anon, authenticated;
+    find_instance, list_instances, fail_machine, measure_machine, add_fleet_tick, set_fleet_control,
+    fleet_demand FROM PUBLIC, anon, authenticated;
 GRANT EXECUTE ON FUNCTION add_instance, merged_detail, move_instance, note_instance, bill_instance, billed_instance,
-    find_instance, list_instances, fail_machine, measure_machine, add_fleet_tick, set_fleet_control TO service_role;
+    find_instance, list_instances, fail_machine, measure_machine, add_fleet_tick, set_fleet_control,
+    fleet_demand TO service_role;
