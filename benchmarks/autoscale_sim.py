@@ -32,20 +32,8 @@ HURRIED = {
     "ours, a person's hour at $0.10": {"person_usd_per_hour": 0.1},
     "ours, at $3.00 ": {"person_usd_per_hour": 3.0},
 }
-COLUMNS = (
-    "$/1,000",
-    "p50 s",
-    "p95 s",
-    "max s",
-    "launches",
-    "boot",
-    "failed",
-    "idle",
-    "lost",
-    "zombie s",
-    "over",
-    "x opt",
-)
+COLUMNS = ["$/1000", "p50", "p95", "max s", "launches", "boot", "failed", "idle", "lost", "zombie s", "over", "x opt"]
+WITH_INTERVAL = (0, 2, 11)
 
 
 def measure(name: str, policy: str, seed: int) -> list[float]:
@@ -84,20 +72,18 @@ def compare(name: str, seeds: int) -> None:
     bulk = name.startswith("nightly")
     policies = [*POLICIES, *(key for key, update in HURRIED.items() if ("backlog_usd_per_hour" in update) == bulk)]
     print(f"\n{name}: {TRACES[name][1]} days, {seeds} seeds")
-    print(
-        f"  {'':32}"
-        + "".join(f"{column:>15}" if n in (0, 2, 11) else f"{column:>9}" for n, column in enumerate(COLUMNS))
-    )
+    head = (f"{column:>{16 if number in WITH_INTERVAL else 11}}" for number, column in enumerate(COLUMNS))
+    print(f"  {'':30}" + "".join(head))
     for policy in policies:
         rows = [measure(name, policy, seed) for seed in range(seeds)]
-        line = f"  {policy:32}"
+        line = f"  {policy:30}"
         for number, values in enumerate(zip(*rows, strict=True)):
             mean = statistics.fmean(values)
-            if number in (0, 2, 11):
+            if number in WITH_INTERVAL:
                 digits = 0 if number == 2 else 2 if mean < 100 else 0
-                line += f"{mean:9.{digits}f} ±{interval(list(values)):5.{digits}f}"
+                line += f"{mean:10,.{digits}f} ±{interval(list(values)):4.{digits}f}"
             else:
-                line += f"{mean:9,.0f}"
+                line += f"{mean:11,.0f}"
         print(line, flush=True)
 
 
@@ -125,9 +111,7 @@ def tight(days: int) -> None:
     at_once, budgets, zombie_s, undone, decisions = totals
     print(f"\n{done:,} days under tight limits, {decisions:,.0f} decisions, {time.perf_counter() - began:.0f} s")
     print(f"  limits exceeded at any tick {at_once:.0f}, budgets exceeded {budgets:.0f} (goals 0)")
-    print(
-        f"  zombie-seconds beyond a tick {zombie_s:.0f} (goal 0); documents that no budget was left for {undone:,.0f}"
-    )
+    print(f"  zombie-seconds beyond a tick {zombie_s:.0f} (goal 0); documents without a budget {undone:,.0f}")
 
 
 def main() -> None:

@@ -113,7 +113,7 @@ def _may_end(one: Instance, useful: list[Instance], forecast: Forecast) -> Decis
         if not forecast.worth_keeping(one):
             return Drain(instance_id=name, reason=f"drain {name}: nothing waits, and nothing is expected soon")
         return None
-    failed = forecast.now - one.created_at > forecast.slowest_boot_s()
+    failed = forecast.now - one.created_at > max(forecast.boots_s)
     if not queue.documents:
         if others or not forecast.worth_keeping(one):
             return Destroy(instance_id=name, failed=failed, reason=f"destroy {name}: nothing waits for it any more")

@@ -29,6 +29,8 @@ class Forecast:
 
     def __init__(self, now: float, queue: QueueState, rates: Rates, limits: Limits) -> None:
         self.now, self.queue, self.rates, self.limits = now, queue, rates, limits
+        self.boots_s = rates.boots_s or TYPICAL_BOOTS_S
+        self.new_boot_s = self._rest_s(self.boots_s, 0.0)
         gaps_s = [later - at for at, later in pairwise(queue.requests)]
         self.short_s = [gap for gap in gaps_s if gap <= limits.idle_s]
         self.pauses = len(gaps_s) - len(self.short_s)
@@ -49,18 +51,16 @@ class Forecast:
     def boot_s(self, machine_id: int, age_s: float = 0.0) -> float:
         """Seconds until it joins, as launches that took longer than this one so far went; some never join."""
         known = self.rates.machine_boots_s.get(machine_id)
-        boots = self.rates.boots_s or TYPICAL_BOOTS_S
-        if known is not None:
-            boots = tuple(known * times for times in AGAIN)
-        later = [boot for boot in boots if boot > age_s]
-        never = len(boots) * self.rates.never_joined / max(1 - self.rates.never_joined, 0.01)
+        if known is None and not age_s:
+            return self.new_boot_s
+        return self._rest_s([known * times for times in AGAIN] if known is not None else self.boots_s, age_s)
+
+    def _rest_s(self, boots_s: Sequence[float], age_s: float) -> float:
+        never = len(boots_s) * self.rates.never_joined / max(1 - self.rates.never_joined, 0.01)
+        later = [boot_s for boot_s in boots_s if boot_s > age_s]
         if not later and not never:
             return max(0.0, self.limits.boot_s - age_s)
         return max(0.0, (sum(later) + never * self.limits.boot_s) / (len(later) + never) - age_s)
-
-    def slowest_boot_s(self) -> float:
-        """Of those that joined."""
-        return max(self.rates.boots_s or TYPICAL_BOOTS_S)
 
     def usd(self, runners: Sequence[Runner]) -> float:
         """Rent until all that waits is done, and of the cheapest until requests pause; and what waiting is worth."""

@@ -58,7 +58,7 @@ class Counting:
             late = (one.state == "loading" and age > limits.boot_s) or (
                 one.state == "running" and now - one.state_since > limits.join_s
             )
-            old = age >= limits.lifetime_s - limits.stop_s
+            old = age >= limits.lifetime_s - (600 if getattr(self, "seldom", False) else limits.stop_s)
             if one.state in BROKEN or late or old or (one.state == "draining" and not one.busy):
                 failed = late or one.state == "lost"
                 decisions.append(Destroy(instance_id=one.instance_id, failed=failed, reason="end"))

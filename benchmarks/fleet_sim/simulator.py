@@ -132,6 +132,8 @@ class Simulation:
             now = min(upcoming, event, tick)
             if now == math.inf or now > until:
                 break
+            if now > self.lasts_s and len(self.finished) == len(self.documents):
+                break  # who keeps machines for ever pays for the trace, no longer
             if now == upcoming:
                 self.arrives(waiting.popleft())
                 tick = min(tick, math.ceil((now + 1e-6) / TICK_S) * TICK_S)
@@ -229,7 +231,10 @@ class Simulation:
         return False
 
     def ended(self, now: float, one: Rented) -> None:
+        """It costs no more from here on."""
         del self.alive[one.name]
+        if self.timeline is not None and not self.alive:
+            self.timeline.append((now, self.pages[True] + self.pages[False], {}, 0.0))
         self.usd += one.price * (now - one.created) / 3600 + one.pull
         self.days[int(one.created // DAY)] += one.pull
         for day in range(int(one.created // DAY), int(now // DAY) + 1):
@@ -286,8 +291,8 @@ class Simulation:
             for one in self.alive.values():
                 states["busy" if one.running else one.state] += 1
             self.timeline.append((now, queue.pages, states, sum(one.price for one in self.alive.values())))
-        if getattr(self.policy, "seldom", False):
-            return not acted
+        if getattr(self.policy, "seldom", False) or not self.alive:
+            return not acted  # nothing runs and nothing may be launched: a limit stands in the way
         calm = bool(fleet) and not acted and queue.documents > 20 * len(fleet) and queue.interactive_documents == 0
         return calm and all(one.state == "joined" and one.busy for one in fleet)
 
