@@ -30,6 +30,7 @@ from aseagi_tasks.fleet.model import (
 
 #: Machines that are ready within so long of each other are as good as each other to a single document.
 SOON_S = 30.0
+MONEY: frozenset[LimitName] = frozenset({"usd_per_hour", "daily_budget", "monthly_budget"})
 _BUDGET = {"daily_budget": "the daily budget", "monthly_budget": "the monthly budget"}
 
 
@@ -137,26 +138,30 @@ def _launching(
         return []
     runners = [forecast.runner(one) for one in useful]
     free = [it.ready_s for it, one in zip(runners, useful, strict=True) if not one.busy]
-    left = [
-        (offer, forecast.runner(offer))
-        for offer in sorted(offers, key=lambda offer: (offer.price_usd_per_hour, offer.ask_id))
-        if _rentable(offer, held, forecast, history)
-    ]
+    allowed = [offer for offer in offers if _rentable(offer, held, forecast, history)]
+    allowed.sort(key=lambda offer: (offer.price_usd_per_hour, offer.ask_id))
+    left = [(offer, forecast.runner(offer)) for offer in allowed]
     burn = sum(one.price_usd_per_hour for one in held)
     committed = sum(_committed(one, forecast) for one in held)
     decisions: list[Decision] = []
+    blocked: tuple[LimitName, str] | None = None
     while len(decisions) < limits.launches_per_tick and (best := _best(left, runners, free, forecast)):
         offer, it = best
-        burn += offer.price_usd_per_hour
-        whole_s = limits.boot_s + limits.join_s + limits.drain_s + limits.stop_s
-        committed += offer.price_usd_per_hour * whole_s / HOUR + _pull_usd(offer, forecast.rates)
-        blocked = _limit(held, len(decisions), burn, committed, forecast, history)
+        price, whole_s = offer.price_usd_per_hour, limits.boot_s + limits.join_s + limits.drain_s + limits.stop_s
+        commits = price * whole_s / HOUR + _pull_usd(offer, forecast.rates)
+        blocked = _limit(held, len(decisions), burn + price, committed + commits, forecast, history)
+        if blocked and blocked[0] in MONEY:  # a cheaper one may be within it
+            left = [(other, its) for other, its in left if other.price_usd_per_hour < price]
+            continue
         if blocked:
-            return [*decisions, Wait(limit=blocked[0], reason=f"wait: {_waiting(forecast)}, but {blocked[1]}")]
+            break
         decisions.append(Launch(offer=offer, reason=_why(offer, it, runners, forecast)))
+        burn, committed = burn + price, committed + commits
         runners.append(it)
         free.append(it.ready_s)
         left = [(other, its) for other, its in left if other.machine_id != offer.machine_id]
+    if blocked:
+        decisions.append(Wait(limit=blocked[0], reason=f"wait: {_waiting(forecast)}, but {blocked[1]}"))
     return decisions
 
 
@@ -165,9 +170,10 @@ def _best(
 ) -> tuple[Offer, Runner] | None:
     """The offer with which all costs least, if that is less than without any. ``left`` is sorted by price."""
     least, drained_s, best = forecast.usd(runners), done_in(forecast.queue.pages, runners), None
-    seen: set[tuple[float, float]] = set()
+    seen: set[tuple[float, float, float]] = set()
     for offer, it in left:
-        alike = it.ready_s, it.pages_per_s
+        pull_usd = _pull_usd(offer, forecast.rates)
+        alike = it.ready_s, it.pages_per_s, pull_usd
         if (
             alike in seen
             or it.ready_s >= drained_s
@@ -175,7 +181,7 @@ def _best(
         ):
             continue  # a cheaper one does the same, it comes too late, or each document has one that is there as soon
         seen.add(alike)
-        usd = forecast.usd([*runners, it]) + _pull_usd(offer, forecast.rates)
+        usd = forecast.usd([*runners, it]) + pull_usd
         if usd < least:
             least, best = usd, (offer, it)
     return best
