@@ -24,6 +24,8 @@ from aseagi_tasks.stores.records import Records
 REMEMBERED = timedelta(days=3)
 #: Offers are searched for anew after so long, while something waits.
 OFFERS_S = 45
+#: Documents that come within so long of each other were asked for at once.
+SAME_REQUEST_S = 5.0
 _OFFERS = "aseagi:fleet:offers"
 #: Messages of priority 0 to 2 are somebody's who waits (``delivery.message_priority``).
 _INTERACTIVE = 3
@@ -72,14 +74,15 @@ def queue_state(means: Means, now: datetime) -> QueueState:
 
 
 def _requests(demand: Demand) -> tuple[float, ...]:
-    """Moments of requests, oldest first; what came within a minute of the one before is one with it."""
+    """Moments of requests, oldest first; what came within seconds of the one before is one with it.
+
+    Seconds, not minutes: the gaps of a busy hour must stay to be seen, and the latest must be late.
+    """
     found: list[float] = []
-    last = float("-inf")
     for moment in sorted(demand.requested):
         at = moment.timestamp()
-        if at - last > 60:
+        if not found or at - found[-1] > SAME_REQUEST_S:
             found.append(at)
-        last = at
     return tuple(found)
 
 
