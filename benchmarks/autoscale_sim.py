@@ -93,7 +93,7 @@ def tight(days: int) -> None:
     seed = 0
     while done < days:
         rng = random.Random(f"tight-{seed}")
-        name = rng.choices(("lone", "bursts", "diurnal", "nightly 1,000"), (8, 5, 1, 4))[0]
+        name = rng.choices(("lone", "bursts", "diurnal", "nightly 1,000"), (10, 4, 0.3, 4))[0]
         documents, lasts_s = make(name, 10_000 + seed)
         limits = Limits(
             instances=rng.randint(1, 6),
