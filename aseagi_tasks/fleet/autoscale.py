@@ -102,6 +102,8 @@ def _may_end(one: Instance, useful: list[Instance], forecast: Forecast) -> Decis
     queue, limits, name = forecast.queue, forecast.limits, one.instance_id
     if one not in useful or one.busy:
         return None
+    if one.asked_for and (one.idle_since is None or forecast.now - one.idle_since < limits.idle_s):
+        return None
     others = [other for other in useful if other is not one]
     if one.state == "joined":
         if queue.documents or one.idle_since is None:

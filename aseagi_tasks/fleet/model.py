@@ -81,6 +81,7 @@ class Instance(Frozen):
         instance_id: ours, and its label at the provider. provider_id: the provider's, once known.
         created_at: when the intent was written. state_since: when ``state`` began.
         busy: stages in work on it. idle_since: since when it has had nothing to do, if it has joined.
+        asked_for: by a person: kept until it has been idle for ``Limits.idle_s``, whether something waits or not.
     """
 
     instance_id: str
@@ -93,6 +94,7 @@ class Instance(Frozen):
     state_since: float
     busy: int = 0
     idle_since: float | None = None
+    asked_for: bool = False
 
 
 class QueueState(Frozen):

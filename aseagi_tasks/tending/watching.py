@@ -174,6 +174,7 @@ def instance_of(row: InstanceRow, heard: Heard | None, now: datetime) -> Instanc
         state_since=row.state_since.timestamp(),
         busy=busy,
         idle_since=idle_since,
+        asked_for=row.detail.get("by", "autoscale") != "autoscale",
     )
 
 

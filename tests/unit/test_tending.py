@@ -390,6 +390,8 @@ def test_operator_pauses_resumes_and_sets_limits(fleet: Fleet) -> None:
 
 def test_operator_launches_drains_and_destroys_within_the_limits(fleet: Fleet) -> None:
     assert orders.launch(fleet.means, "me").startswith("rented as aseagi-")
+    fleet.tick()  # nothing waits, and it stays all the same
+    assert len(fleet.server.alive()) == 1
     with pytest.raises(FleetError, match="of at most 1"):
         orders.launch(fleet.means, "me")
     with pytest.raises(ConfigError, match="Only what works"):
