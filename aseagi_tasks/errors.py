@@ -147,7 +147,7 @@ class FleetError(AseagiError):
     """Args: what was tried, the provider's words, the id of an instance that it may have left behind, or None."""
 
     exit_code = 7
-    template = "Vast.ai failed while {0}: {1}"
+    template = "Failed while {0}: {1}"
 
     @property
     def instance_id(self) -> str | None:

@@ -80,13 +80,11 @@ def worker_commands(instance_id: str) -> dict[str, list[str]]:
 
 def _pass_canary(presence: Presence, instance_id: str) -> str:
     """Read the known pages in a process of its own (a model's memory is free afterwards); what speaks against it."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "aseagi_tasks.doors.rented", "canary"],
-        capture_output=True,
-        text=True,
-        timeout=settings().fleet_join_s,
-        check=False,
-    )
+    command, limit_s = [sys.executable, "-m", "aseagi_tasks.doors.rented", "canary"], settings().fleet_join_s
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
+    except subprocess.TimeoutExpired:
+        return f"the canary took longer than {limit_s:.0f} s"
     if ran.returncode:
         return f"the canary ended with {ran.returncode}: {ran.stderr.strip()[-400:]}"
     found = json.loads(ran.stdout)

@@ -17,6 +17,7 @@ from aseagi_tasks.tending.shift import Shift, shift
 from aseagi_tasks.tending.watching import (
     REMEMBERED,
     Means,
+    forget_offers,
     history_of,
     instance_of,
     limits_of,
@@ -44,9 +45,10 @@ def launch(tools: Means, by: str, gpu: str | None = None) -> str:
     """Rent the best machine now, whether documents wait or not, within the limits; its name and price in words.
 
     Raises:
-        FleetError: no offer is within the limits, or a limit is reached: the sentence says which.
+        ConfigError: no offer is within the limits, or a limit is reached: the sentence says which.
     """
     with _at_work(tools) as mine:
+        forget_offers(tools)
         now, living = utc_now(), tools.records.instances()
         limits = limits_of(tools.conf, tools.records.controls())
         recent, machines = tools.records.instances(since=now - REMEMBERED), tools.records.machines()
@@ -67,7 +69,8 @@ def _as_if_needed(
     for decision in decisions:
         if isinstance(decision, Launch):
             return decision
-    raise FleetError("launching", decisions[-1].reason, None)
+    said = decisions[-1].reason.rpartition(", but ")[2]
+    raise ConfigError("Nothing is launched:", f"{said}.", "`aseagi fleet limits` shows and sets the limits.")
 
 
 def drain(tools: Means, part: str, by: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -39,7 +38,7 @@ while True:
 
 
 class FleetStack:
-    """Runs below ``home``; ``with`` starts redis, control worker and clock, and ends everything.
+    """Runs below ``home``; ``with`` starts redis and, if it ``works``, control worker and clock, and ends everything.
 
     Attributes:
         kills: how often the control worker was killed.
@@ -47,14 +46,13 @@ class FleetStack:
     """
 
     def __init__(
-        self, home: Path, machines: list[Machine], *, idle_s: float = 4.0, seed: int = 1, **server: Any
+        self, home: Path, machines: list[Machine], *, idle_s: float = 4.0, works: bool = True, **server: Any
     ) -> None:
         self.home, self.logs = home, home / "logs"
         self.logs.mkdir(parents=True)
         self.server = VastServer(machines, launcher=self._container, **server)
         self.kills, self.without_row_s = 0, 0.0
-        self._random = random.Random(seed)
-        self._stopping, self._idle_s = threading.Event(), idle_s
+        self._stopping, self._idle_s, self._works = threading.Event(), idle_s, works
         self._stack = contextlib.ExitStack()
         self._control: subprocess.Popen[bytes] | None = None
         self._guard = threading.Lock()
@@ -77,8 +75,10 @@ class FleetStack:
             SqliteFleet(self.home / "records.sqlite3"),
             SqliteRecords(self.home / "records.sqlite3"),
         )
-        self._start_control()
-        self._clock = self._run("clock", [sys.executable, "-c", CLOCK])
+        self._clock: subprocess.Popen[bytes] | None = None
+        if self._works:
+            self._start_control()
+            self._clock = self._run("clock", [sys.executable, "-c", CLOCK])
         self._watch = threading.Thread(target=self._look_for_strangers, daemon=True)
         self._watch.start()
         return self

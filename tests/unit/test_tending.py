@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ import pytest
 from redis import Redis
 
 from aseagi_tasks.celery import app
-from aseagi_tasks.errors import ConfigError, FleetError
+from aseagi_tasks.errors import ConfigError
 from aseagi_tasks.fleet.vast import Vast
 from aseagi_tasks.fleet.worker import CANARY, Node, Presence, judge
 from aseagi_tasks.settings import Settings
@@ -103,7 +104,7 @@ def make(own_redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setattr(app.conf, "broker_url", f"redis+socket://{socket}")
     machines = [Machine(number, gpu_usd_per_hour=0.15 + number / 100) for number in range(1, 6)]
     with VastServer(machines, keep_limits=False) as server:
-        yield lambda **settings: Fleet(own_redis, server, tmp_path, **settings)
+        yield lambda home=tmp_path, **settings: Fleet(own_redis, server, home, **settings)
 
 
 @pytest.fixture
@@ -392,7 +393,7 @@ def test_operator_launches_drains_and_destroys_within_the_limits(fleet: Fleet) -
     assert orders.launch(fleet.means, "me").startswith("rented as aseagi-")
     fleet.tick()  # nothing waits, and it stays all the same
     assert len(fleet.server.alive()) == 1
-    with pytest.raises(FleetError, match="of at most 1"):
+    with pytest.raises(ConfigError, match="of at most 1"):
         orders.launch(fleet.means, "me")
     with pytest.raises(ConfigError, match="Only what works"):
         orders.drain(fleet.means, fleet.row().instance_id, "me")
@@ -460,6 +461,81 @@ def test_what_the_ledger_missed_is_booked_when_it_is_reconciled(fleet: Fleet) ->
     assert fleet.records.billed(row.instance_id) == pytest.approx(fleet.server.bill(), abs=0.001)
     reconcile(fleet.means, datetime.now(UTC))  # once
     assert fleet.records.billed(row.instance_id) == pytest.approx(fleet.server.bill(), abs=0.001)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Deadly:
+    """Passes calls on until the n-th, before or after which the process is killed."""
+
+    def __init__(self, inner: Any, count: list[int], after: bool) -> None:
+        self.inner, self.count, self.after = inner, count, after
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.inner, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.count[0] -= 1
+            if self.count[0] == 0 and not self.after:
+                raise Killed
+            answer = found(*args, **kwargs)
+            if self.count[0] == 0:
+                raise Killed
+            return answer
+
+        return call if callable(found) else found
+
+
+def life(fleet: Fleet) -> list[int]:
+    """From nothing to nothing, one tick after another; how many instances were alive after each of them."""
+    alive = []
+
+    def turn(after_s: float = 15) -> None:
+        with suppress(Killed):
+            fleet.tick(after_s)
+        known = {row.provider_id for row in fleet.records.instances()} | {None}
+        labels = {row.instance_id for row in fleet.records.instances()}
+        assert all(r.number in known or r.label in labels for r in fleet.server.alive()), "an instance without a row"
+        alive.append(len(fleet.server.alive()))
+
+    fleet.wait(20)
+    for _ in range(3):
+        turn()
+    fleet.running()
+    turn()
+    fleet.work(busy=1)
+    for _ in range(3):
+        turn()
+    fleet.wait(0)
+    fleet.work(busy=0, consuming=False, idle_s=1_000)
+    for _ in range(4):
+        turn()
+    for _ in range(4):
+        turn(130)
+    return alive
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_tick_is_killed_at_any_call(make: Callable[..., Fleet], after: bool, tmp_path: Path) -> None:
+    """Before and after each call to the provider and the records, of the whole life of an instance."""
+    number, step = (3 if after else 0), 6  # the calls of one tick are much like those of the next
+    while True:
+        number += 1
+        count, home = [number], tmp_path / str(number)
+        home.mkdir()
+        fleet = make(fleet_instances=1, home=home)
+        fleet.means.vast = Deadly(fleet.vast, count, after)  # type: ignore[assignment]
+        fleet.means.records = Deadly(fleet.records, count, after)  # type: ignore[assignment]
+        alive = life(fleet)
+        assert max(alive) <= 1 and alive[-1] == 0, (number, alive)
+        rows = fleet.records.instances(since=datetime.now(UTC) - timedelta(days=1))
+        assert {row.state for row in rows} == {"gone"}, (number, rows)
+        if count[0] > 0:  # lived on: there was no such call any more
+            break
+        number += step - 1
+    assert number > 60
 
 
 def test_canary_is_judged_by_its_text_its_time_and_its_kind() -> None:
