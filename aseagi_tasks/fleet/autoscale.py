@@ -271,7 +271,8 @@ def _content(held: list[Instance], useful: list[Instance], offers: Sequence[Offe
         return Wait(limit="offers", reason=f"wait: {_waiting(forecast)}, but none of {len(offers)} offers is allowed")
     done = span(done_in(queue.pages, [forecast.runner(one) for one in useful]))
     more = "one more would cost more than the time it saves"
-    return Wait(reason=f"wait: {_waiting(forecast)}, {len(useful)} machines will be done in {done}; {more}")
+    machines = "1 machine" if len(useful) == 1 else f"{len(useful)} machines"
+    return Wait(reason=f"wait: {_waiting(forecast)}, {machines} will be done in {done}; {more}")
 
 
 def _waiting(forecast: Forecast) -> str:

@@ -187,7 +187,7 @@ class Limits(Frozen):
     failure_window_s: float = Field(1_800.0, gt=0)
     launches_per_tick: int = Field(3, ge=1)
     backlog_usd_per_hour: float = Field(0.10, ge=0)
-    person_usd_per_hour: float = Field(1.0, ge=0)
+    person_usd_per_hour: float = Field(0.5, ge=0)
 
 
 class History(Frozen):

@@ -351,7 +351,7 @@ def test_reasons_say_what_waits_and_what_it_will_come_to() -> None:
     )
     waits = ask(QueueState(bulk_documents=9, bulk_pages=90), (instance(busy=1),))[0].reason
     assert (
-        waits == "wait: 90 pages wait, 1 machines will be done in 36 s; one more would cost more than the time it saves"
+        waits == "wait: 90 pages wait, 1 machine will be done in 36 s; one more would cost more than the time it saves"
     )
 
 
