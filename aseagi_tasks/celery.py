@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_after_setup, worker_ready, worker_shutting_down
+from celery.signals import celeryd_after_setup, task_received, worker_ready, worker_shutting_down
 
 from aseagi_tasks.settings import settings
 
@@ -41,14 +41,15 @@ def _take_over(instance: Any, **_kwargs: Any) -> None:
 
 @worker_ready.connect
 def _be_heard(sender: Any, **_kwargs: Any) -> None:
-    """On a rented machine: say every two seconds that this node is there, and what it has in hand."""
-    instance_id = settings().instance
+    """On a rented machine: say every two seconds, and when it gets more, what this node has in hand."""
+    instance_id, more = settings().instance, threading.Event()
     if instance_id is not None:
-        arguments = (sender, instance_id)
+        task_received.connect(lambda **_kwargs: more.set(), weak=False)
+        arguments = (sender, instance_id, more)
         threading.Thread(target=_say_what_is_in_hand, args=arguments, name="presence", daemon=True).start()
 
 
-def _say_what_is_in_hand(consumer: Any, instance_id: str) -> None:
+def _say_what_is_in_hand(consumer: Any, instance_id: str, more: threading.Event) -> None:
     from celery.worker import state
     from redis.exceptions import RedisError
 
@@ -57,7 +58,7 @@ def _say_what_is_in_hand(consumer: Any, instance_id: str) -> None:
 
     presence, last_busy = Presence(services.redis()), time.monotonic()
     while True:
-        tasks = tuple(request.id for request in tuple(state.reserved_requests))
+        tasks = (*state.requests, *_tasks_that_wait(consumer))
         if tasks:
             last_busy = time.monotonic()
         queues = getattr(consumer.task_consumer, "queues", ())
@@ -66,7 +67,16 @@ def _say_what_is_in_hand(consumer: Any, instance_id: str) -> None:
             presence.beat(instance_id, consumer.hostname, node)
         except RedisError:
             pass  # the broker is away; the consumer sees to that
-        time.sleep(BEAT_S)
+        time.sleep(0.02)  # what comes together is said together
+        more.wait(BEAT_S)
+        more.clear()
+
+
+def _tasks_that_wait(consumer: Any) -> list[str]:
+    """Ids of what this node took and begins later: tasks that are tried again."""
+    entries = list(consumer.timer.schedule.queue)
+    first = [waiting.entry.args[0] for waiting in entries if waiting.entry.args]
+    return [argument.id for argument in first if hasattr(argument, "delivery_info")]
 
 
 def give_back(task_ids: Collection[str]) -> int:

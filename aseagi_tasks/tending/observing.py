@@ -90,35 +90,32 @@ def _present(
     if it.status != "running":
         first = row.state in ("intent", "ambiguous", "requested")
         return move("loading" if first and it.status else "requested" if first else row.state)
-    if row.state in ("intent", "ambiguous", "requested", "loading"):
-        return move("running", running_at=now.timestamp())
     if heard is not None and heard.canary and "canary" not in row.detail:
-        return _judge(means, row, heard.canary, machines, move)
+        why, note["canary"] = _judged(means, row, heard.canary, machines)
+        if why:
+            tell(f"canary:{row.machine_id}", f"Machine {row.machine_id} ({row.gpu}) is given back: {why}.")
+            return move("failed", why=why)
     if heard is not None and heard.step == "failed":
         return move("failed", why=heard.why)
-    if row.state == "running":
-        if heard is None or not heard.is_working:
-            return move("running")
+    works = heard is not None and heard.is_working
+    if row.state in ("joined", "draining"):
+        silent_since = None if works else float(row.detail.get("silent_since") or now.timestamp())
+        if row.state == "joined" and silent_since and now.timestamp() - silent_since > SILENT_S:
+            return move("lost", why="its workers are silent")
+        return move(row.state, silent_since=silent_since)
+    if works:
         boot_s = (now - row.created_at).total_seconds()
         means.records.measure_machine(row.machine_id, row.gpu, boot_s=boot_s)
         return move("joined", boot_s=boot_s, joined_at=now.timestamp())
-    if heard is not None and heard.is_working:
-        return move(row.state, silent_since=None)
-    silent_since = float(row.detail.get("silent_since") or now.timestamp())
-    if now.timestamp() - silent_since > SILENT_S and row.state == "joined":
-        return move("lost", why="its workers are silent")
-    return move(row.state, silent_since=silent_since)
+    return move("running")
 
 
-def _judge(
-    means: Means, row: InstanceRow, canary: Mapping[str, Any], machines: Sequence[MachineRow], move: Any
-) -> None:
-    """The canary's result is judged here too: what a rented machine says of itself is its owner's word."""
-    kind = [
-        m.seconds_per_page
-        for m in machines
-        if m.gpu == row.gpu and m.seconds_per_page and m.machine_id != row.machine_id
-    ]
+def _judged(
+    means: Means, row: InstanceRow, canary: Mapping[str, Any], machines: Sequence[MachineRow]
+) -> tuple[str, dict[str, Any]]:
+    """What speaks against it, and what is kept. Judged here too: what a rented machine says is its owner's word."""
+    others = [m for m in machines if m.gpu == row.gpu and m.machine_id != row.machine_id]
+    kind = [m.seconds_per_page for m in others if m.seconds_per_page is not None]
     try:
         text, seconds = str(canary["text"]), float(canary["seconds_per_page"])
     except (KeyError, TypeError, ValueError):
@@ -127,9 +124,7 @@ def _judge(
     why = judge(text, seconds, slowest_s=means.conf.fleet_slowest_s_per_page, of_its_kind=kind)
     if not why:
         means.records.measure_machine(row.machine_id, row.gpu, seconds_per_page=seconds)
-        return move(row.state, canary={"seconds_per_page": seconds, "engine": canary.get("engine")})
-    tell(f"canary:{row.machine_id}", f"Machine {row.machine_id} ({row.gpu}) is given back: {why}.")
-    return move("failed", canary={"seconds_per_page": seconds, "why": why}, why=why)
+    return why, {"seconds_per_page": seconds, "engine": str(canary.get("engine")), **({"why": why} if why else {})}
 
 
 def _adopt(means: Means, rows: Sequence[InstanceRow], listed: Mapping[str, list[Seen]], now: datetime) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -41,7 +41,6 @@ class Means:
     ledger: Records
     redis: Redis
     presence: Presence
-    errors: list[str] = field(default_factory=list)
 
     @property
     def prefix(self) -> str:

@@ -163,6 +163,7 @@ class VastServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # headers and body are two writes: the second would wait 40 ms
 
             def _any(self) -> None:
                 owner._answer(self)

@@ -101,6 +101,7 @@ class Fleet:
 def make(own_redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Fleet]]:
     own_redis.flushall()
     socket = own_redis.connection_pool.connection_kwargs["path"]
+    monkeypatch.setattr("aseagi_tasks.tending.acting.CALM_S", 0.3)
     monkeypatch.setattr(app.conf, "broker_url", f"redis+socket://{socket}")
     machines = [Machine(number, gpu_usd_per_hour=0.15 + number / 100) for number in range(1, 6)]
     with VastServer(machines, keep_limits=False) as server:
