@@ -12,6 +12,17 @@ from aseagi_tasks.fleet.model import BOOTING, Instance, Limits, Offer, QueueStat
 HOUR = 3600.0
 #: Until launches were measured: an image that is cached, the usual one to five minutes, a slow one.
 TYPICAL_BOOTS_S = (30.0, 75.0, 120.0, 150.0, 180.0, 210.0, 270.0, 420.0)
+#: Dense fp16 with fp32 accumulate, as NVIDIA's data sheets say: what a kind can do at best, beside another.
+TFLOPS = {
+    "RTX 3080": 60.0,
+    "RTX 3090": 71.0,
+    "RTX 4090": 165.0,
+    "RTX 5090": 210.0,
+    "A100 PCIE": 312.0,
+    "A100 SXM4": 312.0,
+    "H100 PCIE": 756.0,
+    "H100 SXM": 989.0,
+}
 #: How long a machine took when it was launched again, in terms of the last time.
 AGAIN = (0.8, 1.0, 1.25, 1.5, 2.0)
 
@@ -39,14 +50,22 @@ class Forecast:
 
     def runner(self, one: Instance | Offer) -> Runner:
         """That machine, wherever it is on its way, or as it would be if it were rented now."""
-        kind_s = self.rates.seconds_per_page.get(one.gpu, self.rates.unmeasured_seconds_per_page)
-        page_s = self.rates.machine_seconds_per_page.get(one.machine_id, kind_s)
+        page_s = self.rates.machine_seconds_per_page.get(one.machine_id) or self.page_s(one.gpu)
         ready_s = 0.0
         if isinstance(one, Offer):
             ready_s = self.boot_s(one.machine_id)
         elif one.state in BOOTING:
             ready_s = self.boot_s(one.machine_id, self.now - one.created_at)
         return Runner(ready_s, 1 / page_s, one.price_usd_per_hour / HOUR)
+
+    def page_s(self, gpu: str) -> float:
+        """Seconds per page of a kind; one that was never measured is taken at its best, so that it is tried once."""
+        measured = self.rates.seconds_per_page
+        if gpu in measured:
+            return measured[gpu]
+        work = [page_s * TFLOPS[kind] for kind, page_s in measured.items() if kind in TFLOPS]
+        least = min(work, default=self.rates.unmeasured_seconds_per_page * TFLOPS["RTX 3080"])
+        return least / TFLOPS[gpu] if gpu in TFLOPS else self.rates.unmeasured_seconds_per_page
 
     def boot_s(self, machine_id: int, age_s: float = 0.0) -> float:
         """Seconds until it joins, as launches that took longer than this one so far went; some never join."""

@@ -132,7 +132,7 @@ class Rates(Frozen):
 
     Attributes:
         seconds_per_page: by GPU kind. machine_seconds_per_page: by machine, from its canary or its work.
-        unmeasured_seconds_per_page: taken for a kind that was never measured.
+        unmeasured_seconds_per_page: of an RTX 3080, as long as no kind was measured.
         boots_s: latest launches, from create to join, on machines that were new.
         machine_boots_s: by machine, the latest; the image is on its disk since.
         never_joined: share of launches that came to nothing. image_gb: what a new machine pulls.

@@ -28,6 +28,8 @@ from aseagi_tasks.fleet.model import (
     Wait,
 )
 
+from .market import KINDS
+
 ours = decide
 
 
@@ -88,7 +90,7 @@ class Counting:
     def _price(self, offer: Offer, rates: Rates) -> float:
         if self.by_hour:
             return offer.price_usd_per_hour
-        return offer.price_usd_per_hour * rates.seconds_per_page[offer.gpu]
+        return offer.price_usd_per_hour * KINDS[offer.gpu][2]
 
 
 class OldRule(Counting):
@@ -224,7 +226,7 @@ class Aws(Counting):
         if now - self.asked < 60:
             return self.count
         self.asked = now
-        target = self.latency_s / (8 * rates.seconds_per_page["RTX 3080"])
+        target = self.latency_s / (8 * KINDS["RTX 3080"][2])
         desired = min(10, math.ceil(queue.documents / target))
         if desired > self.count and (not self.count or now - self.scaled >= 300):
             self.count, self.scaled = desired, now

@@ -103,6 +103,7 @@ class Simulation:
         self.days: dict[int, float] = defaultdict(float)
         self.launches_of: dict[int, int] = defaultdict(int)
         self.used_until: dict[int, float] = {}
+        self.kinds: set[str] = set()  # measured by a canary, once one of them has joined
         self.boots: deque[float] = deque(maxlen=40)
         self.machine_boots: dict[int, float] = {}
         self.machine_pages: dict[int, float] = {}
@@ -179,7 +180,6 @@ class Simulation:
         self.finished.append((document, now))
         one.working_s += now - one.began
         one.running, one.idle_since, one.view = None, now, None
-        self.machine_pages[one.machine.machine_id] = one.machine.page_s
         if one.state == "joined":
             self.free.append(one)
             self.hand_out(now)
@@ -202,6 +202,8 @@ class Simulation:
         if number not in self.machine_boots:
             self.boots.append(boot_s)
         self.machine_boots[number] = boot_s
+        self.kinds.add(one.machine.gpu)
+        self.machine_pages[number] = one.machine.page_s
         self.rates = None
         self.free.append(one)
         self.hand_out(now)
@@ -333,7 +335,7 @@ class Simulation:
         if self.rates is None:
             tried = self.launches + 20
             self.rates = Rates(
-                seconds_per_page={gpu: page_s for gpu, (_, _, page_s) in KINDS.items()},
+                seconds_per_page={gpu: KINDS[gpu][2] for gpu in self.kinds},
                 machine_seconds_per_page=dict(self.machine_pages),
                 boots_s=tuple(self.boots) if len(self.boots) >= 5 else (),
                 machine_boots_s=dict(self.machine_boots),

@@ -149,6 +149,14 @@ def test_a_measured_machine_counts_as_it_was_measured() -> None:
     assert launches(ask(offers=(offer(1), offer(2, price_usd_per_hour=0.20)), rates=rates))[0].machine_id == 2
 
 
+def test_a_kind_that_was_never_measured_is_tried_once_and_then_taken_as_it_is() -> None:
+    offers = (offer(1, gpu="RTX 3080", price_usd_per_hour=0.12), offer(2, gpu="RTX 4090", price_usd_per_hour=0.24))
+    known = RATES.model_copy(update={"seconds_per_page": {"RTX 3080": 0.5}})
+    assert launches(ask(offers=offers, rates=known))[0].gpu == "RTX 4090"
+    slow = RATES.model_copy(update={"seconds_per_page": {"RTX 3080": 0.5, "RTX 4090": 0.6}})
+    assert launches(ask(offers=offers, rates=slow))[0].gpu == "RTX 3080"
+
+
 def test_a_boot_that_takes_longer_than_any_before_is_not_relied_on() -> None:
     late = instance("loading", age_s=400)
     (first, *rest) = ask(ONE, (late,))
