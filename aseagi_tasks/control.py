@@ -35,8 +35,8 @@ def backup() -> str:
 
 
 @app.task(name="aseagi.control.autoscale", acks_late=False, expires=15, soft_time_limit=170, time_limit=180)
-def autoscale() -> dict[str, Any] | None:
-    """Rent, drain and destroy machines as the queue wants it; nothing if none are to be rented.
+def autoscale() -> list[str] | None:
+    """Rent, drain and destroy machines as the queue wants it, and say why; nothing if none are to be rented.
 
     Not delivered again if this worker dies: the next tick, a quarter of a minute later, sees what came of it.
     """
@@ -44,7 +44,8 @@ def autoscale() -> dict[str, Any] | None:
         return None
     from aseagi_tasks.tending.tick import means, tick
 
-    return tick(means())
+    said = tick(means())
+    return [decision["reason"] for decision in said.get("decisions", ())] + said.get("errors", [])
 
 
 @app.task(name="aseagi.control.reconcile")

@@ -22,11 +22,13 @@ from aseagi_tasks.settings import Settings
 from aseagi_tasks.stores.fleet_records import InstanceRow
 from aseagi_tasks.stores.sqlite import SqliteRecords
 from aseagi_tasks.stores.sqlite_fleet import SqliteFleet
+from aseagi_tasks.stores.supabase_fleet import SupabaseFleet
 from aseagi_tasks.tending import orders
 from aseagi_tasks.tending.billing import reconcile
 from aseagi_tasks.tending.shift import KEY as SHIFT
 from aseagi_tasks.tending.tick import tick
 from aseagi_tasks.tending.watching import Means
+from tests.servers.cloud import Project
 from tests.servers.redis import redis_server
 from tests.servers.vast import KEY, Machine, VastServer
 from tests.unit.test_vast import NoRhythm
@@ -43,12 +45,15 @@ def own_redis() -> Iterator[Redis]:
 class Fleet:
     """Means of tending over a local provider, and what a test does with them."""
 
-    def __init__(self, redis: Redis, server: VastServer, home: Path, **settings: Any) -> None:
+    def __init__(
+        self, redis: Redis, server: VastServer, home: Path, stores: tuple[Any, Any] | None = None, **settings: Any
+    ) -> None:
         common = {"fleet": "vast", "vast_api_key": KEY, "vast_url": server.url, "fleet_image": "worker:1"}
         conf = Settings(home=home, **{**common, "fleet_price_caps": {"RTX 3090": 9.0}, **settings})
         file = home / "records.sqlite3"
         self.vast = Vast(KEY, NoRhythm(), server.url, timeout_s=0.4, sleep=lambda _s: None)
-        self.records, self.ledger, self.server = SqliteFleet(file), SqliteRecords(file), server
+        self.records, self.ledger = stores or (SqliteFleet(file), SqliteRecords(file))
+        self.server = server
         self.redis, self.presence = redis, Presence(redis)
         self.means = Means(conf, self.vast, self.records, self.ledger, redis, self.presence)
         self.later = timedelta()
@@ -158,6 +163,19 @@ def test_whole_life_of_an_instance(fleet: Fleet) -> None:
     fleet.tick(after_s=15)
     assert fleet.row().state == "gone" and fleet.records.billed(row.instance_id) > 0
     assert fleet.records.instances() == []
+
+
+def test_whole_life_of_an_instance_in_postgres(make: Callable[..., Fleet], project: Project) -> None:
+    api = project.api
+    fleet = make(
+        fleet_instances=1,
+        stores=(SupabaseFleet(api.url, api.token("anon"), api.token("service_role")), project.records()),
+    )
+    test_whole_life_of_an_instance(fleet)
+    assert fleet.records.ticks(1)[0].detail["errors"] == []
+    (compared,) = reconcile(fleet.means, datetime.now(UTC))  # the test's clock went ahead of the provider's
+    assert compared.booked_usd > compared.charged_usd
+    assert fleet.records.billed(compared.instance_id) == pytest.approx(compared.charged_usd, abs=0.001)
 
 
 def test_idle_one_with_nothing_in_hand_is_destroyed_in_the_same_tick(fleet: Fleet) -> None:
