@@ -159,6 +159,18 @@ def destroy(instance: Which, as_json: Json = False) -> None:
 
 
 @app.command()
+def logs(
+    instance: Which,
+    lines: Annotated[int, typer.Option(min=1, max=10_000, help="How many, from the end.")] = 200,
+    as_json: Json = False,
+) -> None:
+    """The end of a machine's output, as its provider has it."""
+    from aseagi_tasks.tending import orders
+
+    _say(orders.logs(_means(), instance, lines), as_json)
+
+
+@app.command()
 def pause(as_json: Json = False) -> None:
     """Rent nothing more until `resume`. What runs goes on, and is given back when it is idle."""
     from aseagi_tasks.tending import orders

@@ -31,6 +31,7 @@ from aseagi_tasks.tending.watching import (
 WAIT_S = 60.0
 #: Rounds of panic: each destroys what is listed and then looks again.
 ROUNDS, PAUSE_S = 40, 3.0
+LOG_LOOKS = 3
 
 
 class Ended(NamedTuple):
@@ -95,6 +96,19 @@ def destroy(tools: Means, part: str, by: str) -> str:
         if row.state == "destroying":
             return acting.finish(tools, mine, row)
         return acting.destroy(tools, mine, row, heard, f"destroyed by {by}")
+
+
+def logs(tools: Means, part: str, lines: int) -> str:
+    """The end of an instance's output; the provider uploads it first, which takes a few seconds."""
+    row = tools.records.instance(part)
+    if row.provider_id is None:
+        raise NotFound(row.instance_id, "the provider's instances")
+    for look in range(LOG_LOOKS):
+        if look:
+            time.sleep(PAUSE_S)
+        if text := tools.vast.logs(row.provider_id, lines):
+            return text
+    return "It has said nothing yet."
 
 
 def pause(tools: Means, by: str, *, paused: bool) -> None:

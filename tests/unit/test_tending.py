@@ -416,6 +416,8 @@ def test_operator_launches_drains_and_destroys_within_the_limits(fleet: Fleet) -
         orders.launch(fleet.means, "me")
     with pytest.raises(ConfigError, match="Only what works"):
         orders.drain(fleet.means, fleet.row().instance_id, "me")
+    fleet.server.alive()[0].log = Path(__file__)
+    assert "def test_operator_launches" in orders.logs(fleet.means, fleet.row().instance_id, 100)
     assert orders.destroy(fleet.means, fleet.row().instance_id[-6:], "me") == "destroyed"
     assert fleet.server.alive() == [] and fleet.row().detail["reason"] == "destroyed by me"
 
