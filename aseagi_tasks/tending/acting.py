@@ -144,13 +144,11 @@ def hand_back(means: Means, instance_id: str) -> int:
 
 def bury(means: Means, row: InstanceRow, outcome: str) -> None:
     """It is absent from two lists: gone."""
-    now = datetime.now(UTC)
-    detail = {"outcome": row.detail.get("reason") if row.state == "destroying" else outcome, "missing": None}
     if "ended_at" not in row.detail and "seen_at" in row.detail:
-        detail["ended_at"] = row.detail["seen_at"]
         means.records.note_instance(row.instance_id, {"ended_at": row.detail["seen_at"]})
-    book(means, means.records.instance(row.instance_id), None, now)
+    book(means, means.records.instance(row.instance_id), None, datetime.now(UTC))
     hand_back(means, row.instance_id)
+    detail = {"outcome": row.detail.get("reason") if row.state == "destroying" else outcome, "missing": None}
     means.records.move_instance(row.instance_id, {row.state}, "gone", detail=detail)
     means.presence.forget(row.instance_id)
 

@@ -261,19 +261,24 @@ def test_machine_that_fails_its_canary_is_given_back(fleet: Fleet, text: str, se
     assert bad.failures == 1 and bad.seconds_per_page is None
 
 
-def test_preempted_instance_hands_its_work_back(fleet: Fleet) -> None:
+@pytest.mark.parametrize("end", ["preempted", "old", "over the budget"])
+def test_instance_that_ends_at_work_hands_it_back(fleet: Fleet, end: str) -> None:
     fleet.joined()
     fleet.work(busy=2)
     channel = app.connection_for_write().default_channel
-    for number in range(2):
-        entry = [{"headers": {"id": f"task-{number}"}, "properties": {"delivery_tag": str(number)}}, "gpu", "gpu"]
-        entry[0]["properties"] |= {"delivery_info": {"exchange": "", "routing_key": "gpu"}, "priority": 0}  # type: ignore[index]
-        fleet.redis.hset(channel.unacked_key, str(number), json.dumps(entry))
-    fleet.server.preempt(fleet.server.alive()[0].number)
-    said = fleet.tick()
-    assert "destroy" in decided(said)
-    assert fleet.row().detail["why"].startswith("somebody has bid more")
-    assert "2 tasks handed back" in str(said["decisions"]) and fleet.redis.hlen(channel.unacked_key) == 0
+    for number in range(3):  # the third is another worker's
+        about = {"delivery_tag": str(number), "priority": 0, "delivery_info": {"exchange": "", "routing_key": "gpu"}}
+        message = {"headers": {"id": f"task-{number}"}, "properties": about, "body": ""}
+        fleet.redis.hset(channel.unacked_key, str(number), json.dumps([message, "", "gpu"]))
+    if end == "preempted":
+        fleet.server.preempt(fleet.server.alive()[0].number)
+    said = fleet.tick(after_s=86_400 if end == "old" else 0)
+    if end == "over the budget":
+        fleet.ledger.charge(None, "gpu", 4.9999, once="much", detail={})
+        said = fleet.tick()
+    assert "destroy" in decided(said) and fleet.server.alive() == []
+    assert "2 tasks handed back" in str(said["decisions"])
+    assert fleet.redis.hkeys(channel.unacked_key) == [b"2"]
 
 
 @pytest.mark.parametrize("status", ["exited", "offline", "unknown", "frozen"])
