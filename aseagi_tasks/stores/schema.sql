@@ -119,6 +119,11 @@ CREATE TABLE instances (
     billed_until TEXT,
     detail TEXT NOT NULL DEFAULT '{}'
 ) STRICT;
+-- asked every 15 s, whatever the newest rows are: documents that nobody has read yet, or one bulk run of 20,000
+CREATE INDEX documents_read_by_age ON documents (created_at) WHERE pages IS NOT NULL;
+CREATE INDEX jobs_in_bulk_by_age ON processing_jobs (created_at) WHERE priority = 'low';
+CREATE INDEX jobs_not_in_bulk_by_age ON processing_jobs (created_at) WHERE priority <> 'low';
+
 CREATE INDEX instances_alive ON instances (created_at) WHERE state <> 'gone';
 CREATE INDEX instances_by_age ON instances (created_at);
 

@@ -109,6 +109,7 @@ CALLS = {
         "SELECT list_instances(now() - interval '1 day', 1000)",
         "instances_by_age",
     ),
+    "what is open": ("SELECT fleet_demand()", "jobs_in_bulk_by_age"),
     "ledger of an instance": ("SELECT billed_instance('17')", "costs_once_key"),
     "reservation": ("SELECT reserve_cost('x', NULL, 'gpu', 1, 2)", "costs_by_time"),
 }

@@ -159,6 +159,11 @@ BEGIN
     END IF;
 END $$;
 
+-- Asked every 15 s, whatever the newest rows are: documents that nobody has read yet, or one bulk run of 20,000.
+CREATE INDEX documents_read_by_age ON documents (created_at DESC) WHERE pages IS NOT NULL;
+CREATE INDEX jobs_in_bulk_by_age ON processing_jobs (created_at DESC) WHERE priority = 'low';
+CREATE INDEX jobs_not_in_bulk_by_age ON processing_jobs (created_at DESC) WHERE priority <> 'low';
+
 -- What is open and how much work it is. Pages of a job in work are those that rasterizing left to recognition, one at
 -- least; of the others the document's if they are known, else as usual.
 CREATE FUNCTION fleet_demand() RETURNS jsonb LANGUAGE sql STABLE SET search_path = '' AS $$
