@@ -10,8 +10,8 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, NamedTuple, Protocol
+from datetime import datetime
+from typing import Any, Protocol
 
 import httpx
 
@@ -26,6 +26,17 @@ from aseagi_tasks.errors import (
     RateLimited,
 )
 from aseagi_tasks.fleet.model import Offer
+from aseagi_tasks.fleet.vast_answers import (
+    Charge,
+    Seen,
+    charge_of,
+    listed,
+    offer_of,
+    problem,
+    retry_after,
+    seen_of,
+    words_of,
+)
 
 #: Seconds between calls of an endpoint, for all processes together; as documented, or as observed where that is more.
 INTERVALS_S = {
@@ -61,38 +72,6 @@ class Rhythm(Protocol):
 
     def hold(self, endpoint: str, seconds: float) -> None:
         """Nobody's turn comes for so long."""
-
-
-class Seen(NamedTuple):
-    """An instance as the provider lists it. The price is all that runs by the hour, disk included.
-
-    ``status``: None until something is known, then created, loading, running; also stopped, frozen, exited, rebooting,
-    unknown, offline. ``intended`` is ``stopped`` where somebody else has bid more.
-    """
-
-    provider_id: int
-    label: str
-    status: str | None
-    intended: str
-    gpu: str
-    machine_id: int
-    price_usd_per_hour: float
-    disk_usd_per_hour: float
-    message: str
-    started_at: datetime | None
-    down_gb: float
-    up_gb: float
-    down_usd_per_gb: float
-    up_usd_per_gb: float
-
-
-class Charge(NamedTuple):
-    """What the provider billed for one instance in a time, in USD, by ``gpu``, ``disk``, ``bwd``, ``bwu``."""
-
-    provider_id: int
-    label: str
-    usd: float
-    parts: Mapping[str, float]
 
 
 class Vast:
@@ -162,8 +141,8 @@ class Vast:
         if regions:
             wanted["geolocation"] = {"in": list(regions)}
         found = self._call("search", "searching offers", "POST", "/api/v0/bundles/", wanted)
-        offers = _listed(found, "offers", "searching offers")
-        made = [_offer(row) for row in offers]
+        offers = listed(found, "offers", "searching offers")
+        made = [offer_of(row) for row in offers]
         return [offer for offer in made if offer.price_usd_per_hour <= gpu_prices.get(offer.gpu, 0.0)]
 
     # -- instances
@@ -227,7 +206,7 @@ class Vast:
                 **({"after_token": after} if after else {}),
             }
             page = self._call("list", "listing instances", "GET", "/api/v1/instances/", params=asked)
-            found += [_seen(row) for row in _listed(page, "instances", "listing instances")]
+            found += [seen_of(row) for row in listed(page, "instances", "listing instances")]
             after = page.get("next_token")
             if not after:
                 once = {seen.provider_id: seen for seen in found}  # what changed places while we read
@@ -245,7 +224,7 @@ class Vast:
             return None
         if not isinstance(row, dict):
             raise FleetUnavailable(doing, "an answer that is no instance")
-        return _seen(row)
+        return seen_of(row)
 
     def destroy(self, provider_id: int) -> None:
         """Destroy; one that is not there is destroyed. It is gone only when two lists lack it."""
@@ -289,7 +268,7 @@ class Vast:
         for _ in range(MAX_PAGES):
             asked = {"select_filters": json.dumps(days), "limit": "500", **({"after_token": after} if after else {})}
             page = self._call("charges", "asking for charges", "GET", "/api/v0/charges/", params=asked)
-            found += [_charge(row) for row in _listed(page, "results", "asking for charges")]
+            found += [charge_of(row) for row in listed(page, "results", "asking for charges")]
             after = page.get("next_token")
             if not after:
                 return found
@@ -329,13 +308,13 @@ class Vast:
             answer = self._http.request(method, path, json=body, params=params)
         except httpx.HTTPError as exc:
             raise FleetUnavailable(doing, type(exc).__name__) from exc
-        said = _words(answer)
+        said = words_of(answer)
         if answer.status_code == 429:
-            pause = max(_retry_after(answer), PENALTY_S if endpoint == "create" else INTERVALS_S[endpoint])
+            pause = max(retry_after(answer), PENALTY_S if endpoint == "create" else INTERVALS_S[endpoint])
             self._rhythm.hold(endpoint, pause)
             raise RateLimited("Vast.ai", pause)
         if answer.status_code >= 400:
-            raise _problem(answer.status_code, doing, said)
+            raise problem(answer.status_code, doing, said)
         try:
             found = answer.json()
         except ValueError as exc:
@@ -343,103 +322,5 @@ class Vast:
         if not isinstance(found, dict):
             raise FleetUnavailable(doing, f"an answer that is no object: {said[:120]}")
         if found.get("success") is False:  # with status 200: the SDK passes this on as if it were done
-            raise _problem(400, doing, said)
+            raise problem(400, doing, said)
         return found
-
-
-def _problem(status: int, doing: str, said: str) -> AseagiError:
-    """Keys are refused with 401, 403 or 404, with and without ``auth_error``: the words decide."""
-    words = said.lower()
-    if status == 401 or any(known in words for known in ("auth_error", "user key", "requires login", "api key")):
-        cure = "console.vast.ai shows keys under Account; it needs the rights to read and change instances."
-        return ConfigError("ASEAGI_VAST_API_KEY", f"was refused while {doing}: {said[:120]}.", cure)
-    if "no_such_ask" in words or (status == 410):
-        return OfferGone(doing, said[:200], None)
-    if status == 404:
-        return NoSuchInstance(doing, said[:200], None)
-    if status >= 500 or status in (408, 425):
-        return FleetUnavailable(doing, f"{status}: {said[:200]}")
-    return FleetError(doing, f"{status}: {said[:200]}", None)
-
-
-def _words(answer: httpx.Response) -> str:
-    """What an answer says: ``error`` and ``msg`` if it is JSON, either of which may be missing, else its text."""
-    try:
-        found = answer.json()
-    except ValueError:
-        return answer.text.strip()
-    if not isinstance(found, dict):
-        return answer.text.strip()
-    parts = [str(found[name]) for name in ("error", "msg", "detail") if found.get(name)]
-    return ": ".join(parts) or answer.text.strip()
-
-
-def _retry_after(answer: httpx.Response) -> float:
-    try:
-        return max(0.0, float(answer.headers.get("retry-after", "0")))
-    except ValueError:
-        return 0.0
-
-
-def _listed(found: Mapping[str, Any], name: str, doing: str) -> list[dict[str, Any]]:
-    """A list that must be there: taken for empty, it would say that nothing is rented."""
-    rows = found.get(name)
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise FleetUnavailable(doing, f"an answer without a list of {name}")
-    return rows
-
-
-def _offer(row: Mapping[str, Any]) -> Offer:
-    """An offer, its price with the disk that was asked for.
-
-    A row without a price or an id is an error: taken for 0 it would be the best of all.
-    """
-    place = str(row.get("geolocation") or "")
-    try:
-        return Offer(
-            ask_id=row["id"],
-            machine_id=row["machine_id"],
-            gpu=row["gpu_name"],
-            price_usd_per_hour=row["dph_total"],
-            download_usd_per_gb=row.get("inet_down_cost") or 0.0,
-            reliability=row.get("reliability2") or row.get("reliability") or 0.0,
-            verified=row.get("verification") == "verified",
-            datacenter=row.get("hosting_type") == 1,
-            region=place.rpartition(",")[2].strip()[:2].upper(),
-            available_s=row.get("duration") or 0.0,
-        )
-    except (KeyError, ValueError) as exc:
-        raise FleetUnavailable("searching offers", f"an offer that is none: {str(row)[:120]}") from exc
-
-
-def _seen(row: Mapping[str, Any]) -> Seen:
-    hourly = row.get("instance") or row.get("search") or {}
-    started = row.get("start_date")
-    return Seen(
-        provider_id=int(row["id"]),
-        label=str(row.get("label") or ""),
-        status=row.get("actual_status"),
-        intended=str(row.get("intended_status") or ""),
-        gpu=str(row.get("gpu_name") or "?"),
-        machine_id=int(row.get("machine_id") or 0),
-        price_usd_per_hour=float(row.get("dph_total") or 0.0),
-        disk_usd_per_hour=float(hourly.get("diskHour") or row.get("storage_total_cost") or 0.0),
-        message=str(row.get("status_msg") or "").strip()[:500],
-        started_at=None if started is None else datetime.fromtimestamp(float(started), UTC),
-        down_gb=float(row.get("inet_down_billed") or 0.0) / 1e6,  # kB by users' measurements; not in the documents
-        up_gb=float(row.get("inet_up_billed") or 0.0) / 1e6,
-        down_usd_per_gb=float(row.get("inet_down_cost") or 0.0),
-        up_usd_per_gb=float(row.get("inet_up_cost") or 0.0),
-    )
-
-
-def _charge(row: Mapping[str, Any]) -> Charge:
-    parts: dict[str, float] = {}
-    for item in row.get("items") or ():
-        parts[str(item.get("type"))] = parts.get(str(item.get("type")), 0.0) + float(item.get("amount") or 0.0)
-    return Charge(
-        provider_id=int(str(row.get("source") or "0").rpartition("-")[2] or 0),
-        label=str((row.get("metadata") or {}).get("label") or ""),
-        usd=float(row.get("amount") or 0.0),
-        parts=parts,
-    )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from aseagi_tasks.errors import FleetUnavailable
-from aseagi_tasks.fleet.vast import Seen
+from aseagi_tasks.fleet.vast_answers import Seen
 from aseagi_tasks.stores.fleet_records import InstanceRow
 from aseagi_tasks.tending.watching import Means
 
@@ -43,8 +43,11 @@ def book(means: Means, row: InstanceRow, it: Seen | None, now: datetime) -> None
             **{"down": it.down_usd_per_gb, "up": it.up_usd_per_gb, "down_gb": it.down_gb, "up_gb": it.up_gb},
             "started_at": it.started_at.timestamp() if it.started_at else row.created_at.timestamp(),
         }
+    if rate is None and row.provider_id is not None:  # never listed, and there: by the offer, from the beginning
+        rate = {"gpu": row.price_usd_per_hour, "disk": 0.0, "status": "loading", "down": 0.0, "up": 0.0}
+        rate |= {"down_gb": 0.0, "up_gb": 0.0, "started_at": row.created_at.timestamp()}
     if rate is None:
-        return  # nothing was ever listed: nothing is known to be billed
+        return  # nothing is known to be billed
     begun = datetime.fromtimestamp(rate["started_at"], UTC)
     since = row.billed_until or begun
     ended = datetime.fromtimestamp(detail["ended_at"], UTC) if "ended_at" in detail else None

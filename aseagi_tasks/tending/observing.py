@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from aseagi_tasks.fleet.model import BROKEN, InstanceState, Offer
-from aseagi_tasks.fleet.vast import Seen
+from aseagi_tasks.fleet.vast_answers import Seen
 from aseagi_tasks.fleet.worker import Heard, judge
 from aseagi_tasks.stores.fleet_records import InstanceRow, MachineRow
 from aseagi_tasks.tending.acting import bury, tell

@@ -14,7 +14,8 @@ from redis import Redis
 from aseagi_tasks.celery import app
 from aseagi_tasks.errors import ConfigError
 from aseagi_tasks.fleet.model import History, Instance, Limits, Offer, QueueState, Rates
-from aseagi_tasks.fleet.vast import Seen, Vast
+from aseagi_tasks.fleet.vast import Vast
+from aseagi_tasks.fleet.vast_answers import Seen
 from aseagi_tasks.fleet.worker import Heard, Presence
 from aseagi_tasks.settings import Settings
 from aseagi_tasks.stores.fleet_records import Demand, FleetRecords, InstanceRow, MachineRow

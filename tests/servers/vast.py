@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import itertools
 import json
 import os
 import random
@@ -18,99 +17,22 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.servers.vast_machines import Machine, Rented, asked_as, meets
+
+__all__ = ["KEY", "Machine", "Rented", "VastServer"]
+
 KEY = "vast-key-for-tests"
-#: In these the GPU is not billed; the disk always is, until the instance is destroyed.
-GPU_FREE = (None, "created", "stopped", "offline")
-MONTH_H = 730.0
 #: Documented thresholds, in real seconds: a call sooner than that after the one before is refused.
 THRESHOLDS_S = {"create": 4.5, "destroy": 3.0, "list": 1.0, "show": 2.0, "manage": 1.0, "charges": 1.0}
 SEARCHES_A_MINUTE = 10
 #: Within so many seconds a second create on the same ask is accepted; one of the two never runs.
 DOUBLE_S = 5.0
 
-Launcher = Callable[["Rented"], "subprocess.Popen[bytes] | None"]
-
-
-@dataclass
-class Machine:
-    """A host with one GPU, offered under the ask of the same number. Prices in USD."""
-
-    number: int
-    gpu_name: str = "RTX 3090"
-    gpu_usd_per_hour: float = 0.19
-    storage_usd_per_gb_month: float = 0.15
-    down_usd_per_gb: float = 0.005
-    up_usd_per_gb: float = 0.005
-    reliability: float = 0.995
-    country: str = "US"
-    verified: bool = True
-    datacenter: bool = False
-    gpu_ram_mb: int = 24_576
-    disk_gb: float = 500.0
-    inet_down_mbps: float = 500.0
-    #: seconds from create to running; None: never
-    boot_s: float | None = 2.0
-    interruptible: bool = False
-    #: what the container of an instance here gets beside its own environment, e.g. to read slowly or wrongly
-    quirks: dict[str, str] = field(default_factory=dict)
-    withdrawn: bool = False
-
-
-@dataclass
-class Rented:
-    """An instance. ``timeline``: when (server's clock) it came into which status."""
-
-    number: int
-    machine: Machine
-    asked: dict[str, Any]
-    gpu_usd_per_hour: float
-    disk_usd_per_hour: float
-    created_at: float
-    timeline: list[tuple[float, str | None]]
-    boots_at: float | None
-    intended: str = "running"
-    message: str = ""
-    destroyed_at: float | None = None
-    down_gb: float = 0.0
-    up_gb: float = 0.0
-    process: subprocess.Popen[bytes] | None = None
-    starts: int = 0
-    log: Path | None = None
-
-    @property
-    def label(self) -> str:
-        return str(self.asked.get("label") or "")
-
-    @property
-    def key(self) -> str:
-        """What the container may use to destroy itself."""
-        return f"instance-key-{self.number}"
-
-    @property
-    def status(self) -> str | None:
-        return self.timeline[-1][1]
-
-    def bill(self, since: float, until: float) -> dict[str, float]:
-        """USD by kind in a time: every second counts."""
-        end = min(until, self.destroyed_at if self.destroyed_at is not None else until)
-        hours = {"gpu": 0.0, "disk": max(0.0, end - max(since, self.created_at)) / 3600}
-        marks = [*self.timeline, (end, None)]
-        for (at, status), (then, _) in itertools.pairwise(marks):
-            if status not in GPU_FREE:
-                hours["gpu"] += max(0.0, min(then, end) - max(at, since)) / 3600
-        whole = since <= self.created_at  # bytes are booked when they are read
-        return {
-            "gpu": hours["gpu"] * self.gpu_usd_per_hour,
-            "disk": hours["disk"] * self.disk_usd_per_hour,
-            "bwd": self.down_gb * self.machine.down_usd_per_gb * whole,
-            "bwu": self.up_gb * self.machine.up_usd_per_gb * whole,
-        }
+Launcher = Callable[[Rented], "subprocess.Popen[bytes] | None"]
 
 
 class VastServer:
@@ -387,14 +309,18 @@ class VastServer:
             return 429, {"success": False, "error": "quota", "msg": "daily search quota exceeded"}
         self.search_quota -= 1
         storage = float(asked.get("allocated_storage") or 8)
-        offers = [self._offer(machine, storage) for machine in self.machines.values() if self._is_free(machine)]
+        offers = [
+            machine.offer(self.now(), storage, self.price_moves)
+            for machine in self.machines.values()
+            if self._is_free(machine)
+        ]
         kinds = {"bid": True, "ondemand": False, "on-demand": False}
         offers = [o for o in offers if o["is_bid"] == kinds.get(asked.get("type", "ondemand"))]
         for name, condition in asked.items():
             if isinstance(condition, dict):
                 if offers and name not in offers[0]:
                     return 400, {"error": "invalid_request", "msg": f"{name} is not a valid search key"}
-                offers = [offer for offer in offers if _meets(_asked_as(name, offer[name]), condition)]
+                offers = [offer for offer in offers if meets(asked_as(name, offer[name]), condition)]
         for name, direction in reversed(asked.get("order") or []):
             offers.sort(key=lambda offer, name=name: offer[name], reverse=direction == "desc")
         return 200, {"offers": offers[: asked.get("limit", 64)]}
@@ -418,7 +344,7 @@ class VastServer:
         if machine is None:
             said = f"error 404/3603: no_such_ask Instance type by id {number} is not available."
             return 404, {"success": False, "error": "invalid_args", "msg": said, "ask_id": number}
-        offer, now = self._offer(machine, float(asked.get("disk") or 8)), self.now()
+        offer, now = machine.offer(self.now(), float(asked.get("disk") or 8), self.price_moves), self.now()
         rented = Rented(
             number=next(self._numbers),
             machine=machine,
@@ -449,13 +375,13 @@ class VastServer:
             token = base64.b64encode(json.dumps({"values": {"id": page[-1].number}}).encode()).decode()
         return 200, {
             **{"success": True, "instances_found": len(page), "total_instances": len(shown)},
-            **{"next_token": token, "instances": [self._row(rented) for rented in page]},
+            **{"next_token": token, "instances": [rented.row(self.now()) for rented in page]},
         }
 
     def _show(self, parts: list[str], _query: Any, _asked: Any) -> Any:
         rented = self.rented.get(int(parts[3]))
         there = rented is not None and rented.destroyed_at is None
-        return 200, {"instances": self._row(rented) if there and rented else None}
+        return 200, {"instances": rented.row(self.now()) if there and rented else None}
 
     def _destroy(self, parts: list[str], _query: Any, _asked: Any) -> Any:
         rented = self.rented.get(int(parts[3]))
@@ -513,58 +439,8 @@ class VastServer:
     def _unknown(self, *_asked: Any) -> Any:
         return 404, {"msg": "no such page"}
 
-    # -- shapes
-
     def _is_free(self, machine: Machine) -> bool:
         return not machine.withdrawn and not any(r.machine is machine for r in self.alive())
-
-    def _offer(self, machine: Machine, storage_gb: float) -> dict[str, Any]:
-        step = int(self.now() // 600)
-        moved = 1 + self.price_moves * random.Random(f"{machine.number}-{step}").uniform(-1, 1)
-        gpu, disk = machine.gpu_usd_per_hour * moved, machine.storage_usd_per_gb_month * storage_gb / MONTH_H
-        return {
-            **{"id": machine.number, "ask_contract_id": machine.number, "machine_id": machine.number, "num_gpus": 1},
-            **{"host_id": machine.number // 10, "gpu_name": machine.gpu_name, "gpu_ram": machine.gpu_ram_mb},
-            **{"dph_base": gpu, "dph_total": gpu + disk, "storage_cost": machine.storage_usd_per_gb_month},
-            **{
-                "storage_total_cost": disk,
-                "min_bid": gpu,
-                "is_bid": machine.interruptible,
-                "disk_space": machine.disk_gb,
-            },
-            **{"inet_down_cost": machine.down_usd_per_gb, "inet_up_cost": machine.up_usd_per_gb, "rented": False},
-            **{"inet_down": machine.inet_down_mbps, "inet_up": machine.inet_down_mbps / 2, "rentable": True},
-            **{"reliability": machine.reliability, "reliability2": machine.reliability, "verified": machine.verified},
-            **{"verification": "verified" if machine.verified else "unverified", "datacenter": machine.datacenter},
-            **{
-                "hosting_type": int(machine.datacenter),
-                "geolocation": f"Somewhere, {machine.country}",
-                "duration": 30 * 86_400.0,
-            },
-            "search": {"gpuCostPerHour": gpu, "diskHour": disk, "totalHour": gpu + disk},
-        }
-
-    def _row(self, rented: Rented) -> dict[str, Any]:
-        offer = self._offer(rented.machine, 8)
-        gpu, disk = rented.gpu_usd_per_hour, rented.disk_usd_per_hour
-        return {
-            **offer,
-            **{"id": rented.number, "label": rented.label or None, "actual_status": rented.status},
-            **{"intended_status": rented.intended, "cur_state": rented.intended, "next_state": rented.intended},
-            **{
-                "status_msg": rented.message or None,
-                "start_date": rented.created_at,
-                "image_uuid": rented.asked["image"],
-            },
-            **{
-                "dph_base": gpu,
-                "dph_total": gpu + disk,
-                "storage_total_cost": disk,
-                "inet_down_billed": rented.down_gb * 1e6,
-            },
-            "inet_up_billed": rented.up_gb * 1e6,
-            "instance": {"gpuCostPerHour": gpu, "diskHour": disk, "totalHour": gpu + disk},
-        }
 
     def _send(self, request: BaseHTTPRequestHandler, endpoint: str, status: int, body: Any) -> None:
         data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
@@ -579,22 +455,3 @@ class VastServer:
     def _hang_up(self, request: BaseHTTPRequestHandler, endpoint: str) -> None:
         self.calls.append((endpoint, 0))
         request.close_connection = True
-
-
-def _asked_as(name: str, value: Any) -> Any:
-    """Places are given with their region and asked for by their country."""
-    return value.rpartition(", ")[2] if name == "geolocation" else value
-
-
-def _meets(value: Any, condition: Mapping[str, Any]) -> bool:
-    checks: dict[str, Callable[[Any, Any], bool]] = {
-        "eq": lambda a, b: a == b,
-        "neq": lambda a, b: a != b,
-        "gt": lambda a, b: a > b,
-        "gte": lambda a, b: a >= b,
-        "lt": lambda a, b: a < b,
-        "lte": lambda a, b: a <= b,
-        "in": lambda a, b: a in b,
-        "notin": lambda a, b: a not in b,
-    }
-    return all(checks[operator](value, wanted) for operator, wanted in condition.items())

@@ -83,6 +83,16 @@ def test_search_keeps_to_kinds_caps_regions_and_trust(vast: Vast) -> None:
     assert len(search(vast, limit=3)) == 3
 
 
+def test_prices_move_and_an_instance_keeps_its_own(vast: Vast, server: VastServer) -> None:
+    server.price_moves = 0.2
+    before = {offer.ask_id: offer.price_usd_per_hour for offer in vast.search(CAPS, disk_gb=20, min_reliability=0.9)}
+    vast.create(1, label="aseagi-1", image="i", disk_gb=20, env={})
+    server._epoch += 3_600
+    after = {offer.ask_id: offer.price_usd_per_hour for offer in vast.search(CAPS, disk_gb=20, min_reliability=0.9)}
+    assert 1 not in after and any(before[ask] != after[ask] for ask in set(before) & set(after))
+    assert vast.instances()[0].price_usd_per_hour == pytest.approx(before[1])
+
+
 def test_create_list_show_label_destroy(vast: Vast, server: VastServer) -> None:
     made = make(vast)
     (seen,) = vast.instances("aseagi-")
