@@ -40,8 +40,12 @@ def main() -> int:
     if presence.is_to_leave(instance_id):
         presence.say(instance_id, step="left")
         return _wait(stop)
-    presence.say(instance_id, step="canary")
-    why = _pass_canary(presence, instance_id)
+    before = presence.hear([instance_id]).get(instance_id)
+    if before is not None and before.step == "working":  # its workers have ended; the machine is known
+        why = ""
+    else:
+        presence.say(instance_id, step="canary")
+        why = _pass_canary(presence, instance_id)
     if why:
         presence.say(instance_id, step="failed", why=why)
         return _wait(stop)

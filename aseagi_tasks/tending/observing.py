@@ -20,7 +20,7 @@ LAG_S = 60.0
 #: A create of which nothing was heard may still come about within this time.
 RESOLVED_S = 120.0
 #: Workers that are silent, and containers in a state that is none, for so long are given up.
-SILENT_S, ODD_S = 60.0, 60.0
+SILENT_S, ODD_S = 90.0, 60.0
 _ODD = frozenset({"exited", "offline", "unknown", "frozen", "rebooting"})
 
 

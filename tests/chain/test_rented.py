@@ -66,6 +66,14 @@ def test_machine_that_was_told_to_leave_and_is_started_again_takes_no_work(redis
     assert process.poll() is None
 
 
+def test_workers_that_end_are_started_again_without_another_canary(redis: Redis, start: Start) -> None:
+    Presence(redis).say(NAME, step="working", canary={"text": "", "seconds_per_page": 1.0}, nodes=[])
+    start(ASEAGI_FLEET_SLOWEST_S_PER_PAGE="0.001", ASEAGI_FLEET_QUEUES="claude")
+    until(lambda: (it := heard(redis)) is not None and it.is_working, lambda: str(heard(redis)))
+    it = heard(redis)
+    assert it is not None and list(it.nodes) == [f"analysis@{NAME}"] and it.consuming and it.busy == 0
+
+
 def test_machine_without_a_name_is_an_error(start: Start) -> None:
     process = start(ASEAGI_INSTANCE="")
     assert process.wait(60) == 5

@@ -296,7 +296,7 @@ def test_silent_worker_is_given_up(fleet: Fleet) -> None:
     fleet.redis.delete(f"aseagi:fleet:{row.instance_id}:reading@x")
     fleet.tick(after_s=15)
     assert fleet.row().state == "joined"
-    fleet.tick(after_s=61)
+    fleet.tick(after_s=91)
     assert fleet.row().state == "destroying" and "lost" in fleet.row().detail["reason"]
 
 
