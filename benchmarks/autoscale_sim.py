@@ -103,10 +103,9 @@ def compare(name: str, seeds: int) -> None:
         print(line, flush=True)
 
 
-def tight(days: int) -> None:
-    """Simulated days of ours under random limits that bind; what breaks one is counted."""
-    began, done, totals = time.perf_counter(), 0, [0.0] * 5
-    seed = 0
+def tight(days: int, first: int) -> None:
+    """Simulated days of ours under random limits that bind; what breaks one is counted, and said as it goes on."""
+    began, done, told, seed, totals = time.perf_counter(), 0, 0, first, [0.0] * 5
     while done < days:
         rng = random.Random(f"tight-{seed}")
         name = rng.choices(("lone", "bursts", "diurnal", "nightly 1,000"), (10, 4, 0.3, 4))[0]
@@ -124,10 +123,15 @@ def tight(days: int) -> None:
         found = (run.violations, run.over_budget(), run.zombie_s, len(documents) - len(run.finished), run.decisions)
         totals = [total + one for total, one in zip(totals, found, strict=True)]
         done, seed = done + int(lasts_s // 86_400), seed + 1
-    at_once, budgets, zombie_s, undone, decisions = totals
-    print(f"\n{done:,} days under tight limits, {decisions:,.0f} decisions, {time.perf_counter() - began:.0f} s")
-    print(f"  limits exceeded at any tick {at_once:.0f}, budgets exceeded {budgets:.0f} (goals 0)")
-    print(f"  zombie-seconds beyond a tick {zombie_s:.0f} (goal 0); documents without a budget {undone:,.0f}")
+        if done - told >= 2_500 or done >= days:
+            told = done
+            at_once, budgets, zombie_s, undone, decisions = totals
+            print(
+                f"\n{done:,} days under tight limits, {decisions:,.0f} decisions, {time.perf_counter() - began:.0f} s"
+            )
+            print(f"  limits exceeded at any tick {at_once:.0f}, budgets exceeded {budgets:.0f} (goals 0)")
+            print(f"  zombie-seconds beyond a tick {zombie_s:.0f} (goal 0)")
+            print(f"  documents left when a budget was used up {undone:,.0f}; runs {first} to {seed - 1}", flush=True)
 
 
 def main() -> None:
@@ -135,16 +139,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--trace", choices=list(TRACES), action="append", help="only this one; may be given again")
     parser.add_argument("--days", type=int, default=500, help="days under tight limits")
+    parser.add_argument("--first", type=int, default=0, help="the first run of these days, to go on elsewhere")
     parser.add_argument("--plot", type=Path, help="draw a day of ours here (PNG) and do nothing else")
     arguments = parser.parse_args()
     if arguments.plot:
         from fleet_sim.plot import draw
 
         return draw(arguments.plot)
-    for name in arguments.trace or TRACES:
+    for name in (arguments.trace or TRACES) if arguments.seeds else ():
         compare(name, arguments.seeds)
     if arguments.days:
-        tight(arguments.days)
+        tight(arguments.days, arguments.first)
 
 
 if __name__ == "__main__":
