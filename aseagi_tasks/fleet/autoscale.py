@@ -143,25 +143,22 @@ def _launching(
     allowed = [offer for offer in offers if _rentable(offer, held, forecast, history)]
     allowed.sort(key=lambda offer: (offer.price_usd_per_hour, offer.ask_id))
     left = [(offer, forecast.runner(offer)) for offer in allowed]
-    burn = sum(one.price_usd_per_hour for one in held)
-    committed = sum(_committed(one, forecast) for one in held)
+    launched: list[Offer] = []
     decisions: list[Decision] = []
     blocked: tuple[LimitName, str] | None = None
-    while len(decisions) < limits.launches_per_tick and (best := _best(left, runners, free, forecast)):
+    while len(launched) < limits.launches_per_tick and (best := _best(left, runners, free, forecast)):
         offer, it = best
-        price, whole_s = offer.price_usd_per_hour, limits.boot_s + limits.join_s + limits.drain_s + limits.stop_s
-        commits = price * whole_s / HOUR + _pull_usd(offer, forecast.rates)
-        blocked = _limit(held, len(decisions), burn + price, committed + commits, forecast, history)
+        blocked = _limit(offer, launched, held, forecast, history)
         if blocked and blocked[0] in MONEY:  # a cheaper one may be within it
-            left = [(other, its) for other, its in left if other.price_usd_per_hour < price]
+            left = [one for one in left if _limit(one[0], launched, held, forecast, history) is None]
             continue
         if blocked:
             break
         decisions.append(Launch(offer=offer, reason=_why(offer, it, runners, forecast)))
-        burn, committed = burn + price, committed + commits
+        launched.append(offer)
         runners.append(it)
         free.append(it.ready_s)
-        left = [(other, its) for other, its in left if other.machine_id != offer.machine_id]
+        left = [one for one in left if one[0].machine_id != offer.machine_id]
     if blocked:
         decisions.append(Wait(limit=blocked[0], reason=f"wait: {_waiting(forecast)}, but {blocked[1]}"))
     return decisions
@@ -205,10 +202,13 @@ def _rentable(offer: Offer, held: list[Instance], forecast: Forecast, history: H
 
 
 def _limit(
-    held: list[Instance], launched: int, burn: float, committed: float, forecast: Forecast, history: History
+    offer: Offer, launched: list[Offer], held: list[Instance], forecast: Forecast, history: History
 ) -> tuple[LimitName, str] | None:
-    """The limit that one more launch breaks, in words. ``burn`` ($/h) and ``committed`` ($) are with it."""
-    limits, count = forecast.limits, len(held) + launched
+    """The limit that this launch would break, in words."""
+    limits, count = forecast.limits, len(held) + len(launched)
+    with_it: list[Instance | Offer] = [*held, *launched, offer]
+    burn = sum(one.price_usd_per_hour for one in with_it)
+    committed = sum(_committed(one, forecast) for one in with_it)
     failures = sum(forecast.now - at <= limits.failure_window_s for at in history.failures)
     if limits.paused:
         return "paused", "launches are paused"
@@ -236,13 +236,17 @@ def _budgets(limits: Limits, history: History) -> tuple[tuple[LimitName, float |
     )
 
 
-def _committed(one: Instance, forecast: Forecast) -> float:
+def _committed(one: Instance | Offer, forecast: Forecast) -> float:
     """Dollars that an instance may cost until it is gone, if it is let go as soon as that can be."""
-    limits = forecast.limits
-    rest_s = limits.stop_s if one.state == "destroying" else limits.stop_s + limits.drain_s
-    if one.state in BOOTING or one.state == "ambiguous":
-        rest_s += max(0.0, limits.boot_s + limits.join_s - (forecast.now - one.created_at))
-    return one.price_usd_per_hour * rest_s / HOUR
+    limits, rest_s, pull_usd = forecast.limits, forecast.limits.stop_s, 0.0
+    if isinstance(one, Offer):
+        rest_s += limits.drain_s + limits.boot_s + limits.join_s
+        pull_usd = _pull_usd(one, forecast.rates)
+    elif one.state != "destroying":
+        rest_s += limits.drain_s
+        if one.state in BOOTING or one.state == "ambiguous":
+            rest_s += max(0.0, limits.boot_s + limits.join_s - (forecast.now - one.created_at))
+    return one.price_usd_per_hour * rest_s / HOUR + pull_usd
 
 
 def _pull_usd(offer: Offer, rates: Rates) -> float:
