@@ -49,6 +49,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     yield _broker(settings)
     yield _attempt("analyst", lambda: _analyst(settings))
     yield _attempt("certificates", _signing)
+    yield _attempt("rented machines", lambda: _fleet(settings))
 
 
 def _program(name: str, oldest: tuple[int, ...], cure: str) -> Check:
@@ -162,3 +163,17 @@ def _analyst(settings: Settings) -> str:
     claude = services.claude()
     claude.service.count({"model": claude.model, "messages": [{"role": "user", "content": "?"}]})  # costs nothing
     return f"{claude.version}, key accepted"
+
+
+def _fleet(settings: Settings) -> str:
+    if settings.fleet == "none":
+        return "none (ASEAGI_FLEET=vast rents machines when documents wait)"
+    from aseagi_tasks.tending.tick import means
+    from aseagi_tasks.tending.watching import limits_of
+
+    tools = means()
+    limits, balance = limits_of(settings, tools.records.controls()), tools.vast.balance()
+    if balance < limits.daily_budget_usd:
+        cure = f"Top it up, or lower ASEAGI_FLEET_DAILY_BUDGET_USD ({limits.daily_budget_usd:.2f})."
+        raise ConfigError("Vast.ai's balance", f"is ${balance:.2f}, less than a day's budget.", cure)
+    return f"vast, ${balance:.2f} of credit, {len(tools.vast.instances(tools.prefix))} rented"
