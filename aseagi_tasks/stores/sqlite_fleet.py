@@ -25,13 +25,15 @@ from aseagi_tasks.stores.sqlite_file import SqliteFile
 _DEMAND = """
 WITH usual AS (SELECT coalesce(avg(pages), 3.0) AS pages FROM
         (SELECT pages FROM documents WHERE pages IS NOT NULL ORDER BY created_at DESC LIMIT 200)),
-    open AS (SELECT created_at, coalesce(
+    open AS (SELECT created_at, priority, lease_until IS NULL AS outside, coalesce(
         CASE WHEN status = 'processing' THEN (SELECT max(1, json_extract(detail, '$.unread')) FROM processing_events
             WHERE processing_events.job_id = processing_jobs.job_id AND stage = 'rasterize' AND kind = 'finished'
             ORDER BY event_id DESC LIMIT 1) END,
         (SELECT pages FROM documents WHERE documents.document_id = processing_jobs.document_id)) AS pages
-        FROM processing_jobs WHERE status IN ('queued', 'processing'))
+        FROM processing_jobs WHERE status IN ('queued', 'processing') AND waits_for IS NULL)
 SELECT count(open.created_at) AS open_jobs, min(created_at) AS oldest,
+    count(*) FILTER (WHERE outside AND priority = 'high') AS outside_interactive,
+    count(*) FILTER (WHERE outside AND priority <> 'high') AS outside_bulk,
     avg(coalesce(open.pages, usual.pages)) AS pages_per_document FROM usual LEFT JOIN open
 """
 _REQUESTED = """
@@ -191,6 +193,8 @@ class SqliteFleet(SqliteFile):
             open_jobs=row["open_jobs"],
             pages_per_document=row["pages_per_document"],
             oldest=row["oldest"],
+            outside_interactive=row["outside_interactive"],
+            outside_bulk=row["outside_bulk"],
             requested=tuple(datetime.fromisoformat(found["created_at"]) for found in rows),
         )
 

@@ -50,7 +50,7 @@ class Means:
 
 
 def queue_state(means: Means, now: datetime) -> QueueState:
-    """What waits: every open job has one message, which lies in a queue or is in some worker's hands."""
+    """What waits: an open job is a row that was not let in yet, or one message in a queue or in some worker's hands."""
     steps = app.conf.broker_transport_options["priority_steps"]
     with app.connection_for_read() as connection:
         channel = connection.default_channel
@@ -60,8 +60,10 @@ def queue_state(means: Means, now: datetime) -> QueueState:
                 pipe.llen(name)
             pipe.hlen(channel.unacked_key)
             *lengths, unacked = pipe.execute()
-    interactive = sum(length for (step, _), length in zip(names, lengths, strict=True) if step < _INTERACTIVE)
-    waiting, demand = sum(lengths), means.records.demand()
+    demand = means.records.demand()
+    queued = sum(length for (step, _), length in zip(names, lengths, strict=True) if step < _INTERACTIVE)
+    interactive = queued + demand.outside_interactive
+    waiting = sum(lengths) + demand.outside_interactive + demand.outside_bulk
     return QueueState(
         interactive_documents=interactive,
         interactive_pages=round(interactive * demand.pages_per_document),

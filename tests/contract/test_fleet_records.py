@@ -161,6 +161,11 @@ def test_demand_counts_pages_as_well_as_they_are_known(stores: tuple[FleetRecord
     found = fleet.demand()
     assert (found.open_jobs, found.pages_per_document) == (3, pytest.approx((20 + 8 + 8) / 3))
     assert found.oldest == records.job("job-1").created_at
+    assert (found.outside_interactive, found.outside_bulk) == (0, 3), "nobody let them in"
+    records.register_job("urgent", "raw/x", "high", None)
+    assert fleet.demand().outside_interactive == 1
+    assert records.put_off("job-2", 3_600, waits_for="a message batch")
+    assert (fleet.demand().open_jobs, fleet.demand().outside_bulk) == (3, 2), "no machine helps what waits for a batch"
     assert sorted(found.requested) == [records.job(f"job-{number}").created_at for number in (0, 1, 3)]
 
 

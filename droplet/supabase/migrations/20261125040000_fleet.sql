@@ -169,20 +169,24 @@ CREATE INDEX jobs_not_in_bulk_by_age ON processing_jobs (created_at DESC) WHERE 
 CREATE FUNCTION fleet_demand() RETURNS jsonb LANGUAGE sql STABLE SET search_path = '' AS $$
     WITH usual AS (SELECT coalesce(avg(pages), 3) AS pages FROM
             (SELECT pages FROM public.documents WHERE pages IS NOT NULL ORDER BY created_at DESC LIMIT 200) AS latest),
-        open AS (SELECT job.created_at, coalesce(rasterized.unread, document.pages) AS pages
+        -- not what waits for something else than a machine: a message batch, for instance
+        open AS (SELECT job.created_at, job.priority, job.lease_until IS NULL AS outside,
+                coalesce(rasterized.unread, document.pages) AS pages
             FROM public.processing_jobs AS job
             LEFT JOIN public.documents AS document ON document.document_id = job.document_id
             LEFT JOIN LATERAL (SELECT greatest(1, (detail ->> 'unread')::integer) AS unread
                 FROM public.processing_events AS event WHERE event.job_id = job.job_id AND job.status = 'processing'
                     AND event.stage = 'rasterize' AND event.kind = 'finished'
                 ORDER BY event_id DESC LIMIT 1) AS rasterized ON true
-            WHERE job.status IN ('queued', 'processing')),
+            WHERE job.status IN ('queued', 'processing') AND job.waits_for IS NULL),
         requested AS (
             (SELECT created_at FROM public.processing_jobs WHERE priority <> 'low' ORDER BY created_at DESC LIMIT 40)
             UNION (SELECT created_at FROM public.processing_jobs WHERE priority = 'low' ORDER BY created_at DESC LIMIT 1))
     SELECT jsonb_build_object('open_jobs', (SELECT count(*) FROM open), 'oldest', (SELECT min(created_at) FROM open),
         'pages_per_document', coalesce((SELECT avg(coalesce(open.pages, usual.pages)) FROM open, usual),
             (SELECT pages FROM usual)),
+        'outside_interactive', (SELECT count(*) FROM open WHERE outside AND priority = 'high'),
+        'outside_bulk', (SELECT count(*) FROM open WHERE outside AND priority <> 'high'),
         'requested', coalesce((SELECT jsonb_agg(created_at) FROM requested), '[]'))
 $$;
 
