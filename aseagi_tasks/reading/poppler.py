@@ -187,6 +187,27 @@ class Pdf:
         return _run(args, self.name, timeout_s=self.timeout_s, what=what)
 
 
+def strip(
+    path: Path, name: str, number: int, box: tuple[int, int, int, int], out: Path, *, dpi: float, timeout_s: float
+) -> Path:
+    """Render a part of a page as grey 8-bit PGM; of a file that ``Pdf`` has opened before.
+
+    Args:
+        box: left, top, right, bottom in pixels at ``dpi``.
+        out: without its extension.
+    Raises:
+        Unreadable: it could not be rendered, or the time-out passed.
+    """
+    left, top, right, bottom = (str(edge) for edge in (box[0], box[1], box[2] - box[0], box[3] - box[1]))
+    args = ["-gray", "-cropbox", "-r", f"{dpi:.6g}", "-f", str(number), "-l", str(number), "-singlefile"]
+    args += ["-x", left, "-y", top, "-W", right, "-H", bottom, str(path), str(out)]
+    finished = _run(["pdftoppm", *args], name, timeout_s=timeout_s, what=f"page {number}")
+    image = out.with_suffix(".pgm")
+    if finished.code or not image.is_file():
+        raise Unreadable(name, f"page {number} could not be rendered (pdftoppm stopped with {finished.code})")
+    return image
+
+
 def _has_end(path: Path) -> bool:
     """Whether a PDF's trailer is there. Poppler repairs a file that was cut off, and shows what is gone as empty pages.
 

@@ -198,6 +198,9 @@ def test_bulk_documents_go_by_batch_at_half_price_and_no_worker_waits(
         assert one["cost_usd"] == pytest.approx(BATCH * cost_usd(one["model"], one["usage"]))
         assert one["document_type"]["status"] == "verified"
     assert not list((up.home / "aseagi-documents" / "batches").rglob("*.json"))
+    code = f"from aseagi_tasks.celery import app; print(app.AsyncResult({jobs[0]!r}).get(timeout=20)['status'])"
+    ran = subprocess.run([sys.executable, "-c", code], env=up.environment, capture_output=True, text=True, timeout=60)
+    assert ran.stdout.strip() == "completed", ran.stderr  # whoever called `process.delay(…).get()` has it
     events = [e.stage for e in records(up).events(jobs[0]) if e.kind == "started"]
     assert events[:4] == ["fetch", "rasterize", "ocr", "analyze"] and events[-2:] == ["upload", "record"]
 
