@@ -1,6 +1,6 @@
 """What renting as we do costs, and how long people wait, beside other rules and beside what nobody can beat.
 
-    python benchmarks/autoscale_sim.py [--seeds 8] [--trace lone] [--days 500] [--plot day.png]
+    python benchmarks/autoscale_sim.py [--seeds 4] [--trace lone] [--days 300] [--plot day.png]
 
 Each policy meets the same documents, offers, prices, boots and losses (a seed). Means over seeds with 95 % confidence.
 Waits in seconds; launches and wasted GPU-seconds (boot, failed, idle, lost) are per 1,000 documents; x-opt is the bill
@@ -136,9 +136,9 @@ def tight(days: int, first: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--trace", choices=list(TRACES), action="append", help="only this one; may be given again")
-    parser.add_argument("--days", type=int, default=500, help="days under tight limits")
+    parser.add_argument("--days", type=int, default=300, help="days under tight limits")
     parser.add_argument("--first", type=int, default=0, help="the first run of these days, to go on elsewhere")
     parser.add_argument("--plot", type=Path, help="draw a day of ours here (PNG) and do nothing else")
     arguments = parser.parse_args()

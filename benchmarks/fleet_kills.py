@@ -38,7 +38,10 @@ def main() -> int:
         stopping, taken = threading.Event(), list[int]()
 
         def kill() -> None:
-            while stack.kills < options.kills and not stopping.wait(rng.uniform(0.5, 8)):
+            while stack.kills < options.kills and not stopping.wait(rng.uniform(0, 4)):
+                ticks, killed_at = stack.records.ticks(1), stack.killed_at
+                if killed_at and (not ticks or ticks[0].at < killed_at):
+                    continue  # the new one has not come to work yet
                 if stack.server.alive() or stack.records.instances() or stack.redis.llen("cpu"):
                     stack.kill_control()
                     working = [rented for rented in stack.server.alive() if rented.status == "running"]

@@ -8,8 +8,8 @@ without, and given up on its way if the sum is smaller without. DESIGN.md, "The 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
 
+from aseagi_tasks.fleet.admission import BUDGET, MONEY, broken_limit, budgets, rentable
 from aseagi_tasks.fleet.forecast import HOUR, Forecast, Runner, done_in, span
 from aseagi_tasks.fleet.model import (
     BOOTING,
@@ -30,8 +30,6 @@ from aseagi_tasks.fleet.model import (
 
 #: Machines that are ready within so long of each other are as good as each other to a single document.
 SOON_S = 30.0
-MONEY: frozenset[LimitName] = frozenset({"usd_per_hour", "daily_budget", "monthly_budget"})
-_BUDGET = {"daily_budget": "the daily budget", "monthly_budget": "the monthly budget"}
 
 
 def decide(
@@ -69,37 +67,33 @@ def decide(
 
 def _must_end(one: Instance, held: list[Instance], forecast: Forecast, history: History) -> Decision | None:
     """What is broken, late, too old, or too dear for what is left of a budget."""
-    limits, name, age = forecast.limits, one.instance_id, forecast.now - one.created_at
+    limits, age_s = forecast.limits, forecast.now - one.created_at
     if one.state in ("destroying", "ambiguous"):
         return None
     if one.state in BROKEN:
-        failed = one.state in ("failed", "lost")
-        return Destroy(instance_id=name, failed=failed, reason=f"destroy {name}: it is {one.state}")
+        return _destroy(one, f"it is {one.state}", failed=one.state in ("failed", "lost"))
     if one.state == "running" and forecast.now - one.state_since > limits.join_s:
-        late = f"started, but no worker joined within {span(limits.join_s)}"
-        return Destroy(instance_id=name, failed=True, reason=f"destroy {name}: {late}")
-    if one.state in BOOTING and one.state != "running" and age > limits.boot_s:
-        return Destroy(instance_id=name, failed=True, reason=f"destroy {name}: not started in {span(limits.boot_s)}")
+        return _destroy(one, f"started, but no worker joined within {span(limits.join_s)}", failed=True)
+    if one.state in BOOTING and one.state != "running" and age_s > limits.boot_s:
+        return _destroy(one, f"not started in {span(limits.boot_s)}", failed=True)
     burn = sum(other.price_usd_per_hour for other in held) / HOUR
-    ends = [(limits.lifetime_s - age, f"it has lived for {span(age)}")]
-    for limit, spent, budget in _budgets(limits, history):
+    ends = [(limits.lifetime_s - age_s, f"it has lived for {span(age_s)}")]
+    for limit, spent, budget in budgets(limits, history):
         if spent is not None and burn:  # spending that is unknown ends nothing; it stops launches
-            ends.append(((budget - spent) / burn, f"{_BUDGET[limit]} of ${budget:.2f} is used up"))
+            ends.append(((budget - spent) / burn, f"{BUDGET[limit]} of ${budget:.2f} is used up"))
     left_s, why = min(ends)
     if not left_s > limits.stop_s:
-        return Destroy(instance_id=name, reason=f"destroy {name}: {why}")
+        return _destroy(one, why)
     if one.state == "draining":
-        return None if one.busy else Destroy(instance_id=name, reason=f"destroy {name}: drained")
+        return None if one.busy else _destroy(one, "drained")
     if not left_s > limits.stop_s + limits.drain_s:
-        if one.state == "joined":
-            return Drain(instance_id=name, reason=f"drain {name}: in {span(left_s)} {why}")
-        return Destroy(instance_id=name, reason=f"destroy {name}: in {span(left_s)} {why}")
+        return (_drain if one.state == "joined" else _destroy)(one, f"in {span(max(0.0, left_s))} {why}")
     return None
 
 
 def _may_end(one: Instance, useful: list[Instance], forecast: Forecast) -> Decision | None:
     """What costs more than it brings: idle machines, and those on their way that are not waited for."""
-    queue, limits, name = forecast.queue, forecast.limits, one.instance_id
+    queue, limits = forecast.queue, forecast.limits
     if one not in useful or one.busy:
         return None
     if one.asked_for and (one.idle_since is None or forecast.now - one.idle_since < limits.idle_s):
@@ -110,23 +104,27 @@ def _may_end(one: Instance, useful: list[Instance], forecast: Forecast) -> Decis
             return None
         idle_s = forecast.now - one.idle_since
         if others:
-            return Drain(instance_id=name, reason=f"drain {name}: nothing waits, and {len(others)} more are there")
+            return _drain(one, f"nothing waits, and {len(others)} more are there")
         if idle_s >= limits.idle_s:
-            return Drain(instance_id=name, reason=f"drain {name}: idle for {span(idle_s)}")
-        if not forecast.worth_keeping(one):
-            return Drain(instance_id=name, reason=f"drain {name}: nothing waits, and nothing is expected soon")
-        return None
-    failed = forecast.now - one.created_at > max(forecast.boots_s)
+            return _drain(one, f"idle for {span(idle_s)}")
+        return None if forecast.worth_keeping(one) else _drain(one, "nothing waits, and nothing is expected soon")
+    late = forecast.now - one.created_at > max(forecast.boots_s)
     if not queue.documents:
-        if others or not forecast.worth_keeping(one):
-            return Destroy(instance_id=name, failed=failed, reason=f"destroy {name}: nothing waits for it any more")
-    elif others:
-        it, rest = forecast.runner(one), [forecast.runner(other) for other in others]
-        if forecast.usd(rest) <= forecast.usd([*rest, it]):
-            done = f"all is done in {span(done_in(queue.pages, rest))} without it"
-            reason = f"destroy {name}: would join in {span(it.ready_s)}, {done}"
-            return Destroy(instance_id=name, failed=failed, reason=reason)
-    return None
+        kept = not others and forecast.worth_keeping(one)
+        return None if kept else _destroy(one, "nothing waits for it any more", failed=late)
+    it, rest = forecast.runner(one), [forecast.runner(other) for other in others]
+    if forecast.usd([*rest, it]) < forecast.usd(rest):  # infinite, if there is no other
+        return None
+    done = f"all is done in {span(done_in(queue.pages, rest))} without it"
+    return _destroy(one, f"would join in {span(it.ready_s)}, {done}", failed=late)
+
+
+def _destroy(one: Instance, why: str, failed: bool = False) -> Decision:
+    return Destroy(instance_id=one.instance_id, failed=failed, reason=f"destroy {one.instance_id}: {why}")
+
+
+def _drain(one: Instance, why: str) -> Decision:
+    return Drain(instance_id=one.instance_id, reason=f"drain {one.instance_id}: {why}")
 
 
 # --- what is launched ------------------------------------------------------------------------------------------------
@@ -140,7 +138,7 @@ def _launching(
         return []
     runners = [forecast.runner(one) for one in useful]
     free = [it.ready_s for it, one in zip(runners, useful, strict=True) if not one.busy]
-    allowed = [offer for offer in offers if _rentable(offer, held, forecast, history)]
+    allowed = [offer for offer in offers if rentable(offer, held, forecast, history)]
     allowed.sort(key=lambda offer: (offer.price_usd_per_hour, offer.ask_id))
     left = [(offer, forecast.runner(offer)) for offer in allowed]
     launched: list[Offer] = []
@@ -148,9 +146,9 @@ def _launching(
     blocked: tuple[LimitName, str] | None = None
     while len(launched) < limits.launches_per_tick and (best := _best(left, runners, free, forecast)):
         offer, it = best
-        blocked = _limit(offer, launched, held, forecast, history)
+        blocked = broken_limit(offer, launched, held, forecast, history)
         if blocked and blocked[0] in MONEY:  # a cheaper one may be within it
-            left = [one for one in left if _limit(one[0], launched, held, forecast, history) is None]
+            left = [one for one in left if broken_limit(one[0], launched, held, forecast, history) is None]
             continue
         if blocked:
             break
@@ -171,7 +169,7 @@ def _best(
     least, drained_s, best = forecast.usd(runners), done_in(forecast.queue.pages, runners), None
     seen: set[tuple[float, float, float]] = set()
     for offer, it in left:
-        pull_usd = _pull_usd(offer, forecast.rates)
+        pull_usd = forecast.pull_usd(offer)
         alike = it.ready_s, it.pages_per_s, pull_usd
         if (
             alike in seen
@@ -184,74 +182,6 @@ def _best(
         if usd < least:
             least, best = usd, (offer, it)
     return best
-
-
-def _rentable(offer: Offer, held: list[Instance], forecast: Forecast, history: History) -> bool:
-    """Whether the limits admit this offer. What is no number fails every comparison."""
-    limits = forecast.limits
-    return (
-        0 < offer.price_usd_per_hour <= limits.price_cap_usd_per_hour.get(offer.gpu, -inf)
-        and offer.reliability >= limits.reliability
-        and (offer.verified or not limits.verified_only)
-        and (offer.datacenter or not limits.datacenter_only)
-        and (not limits.regions or offer.region in limits.regions)
-        and offer.available_s >= HOUR
-        and history.barred.get(offer.machine_id, -inf) <= forecast.now
-        and all(one.machine_id != offer.machine_id for one in held)
-    )
-
-
-def _limit(
-    offer: Offer, launched: list[Offer], held: list[Instance], forecast: Forecast, history: History
-) -> tuple[LimitName, str] | None:
-    """The limit that this launch would break, in words."""
-    limits, count = forecast.limits, len(held) + len(launched)
-    with_it: list[Instance | Offer] = [*held, *launched, offer]
-    burn = sum(one.price_usd_per_hour for one in with_it)
-    committed = sum(_committed(one, forecast) for one in with_it)
-    failures = sum(forecast.now - at <= limits.failure_window_s for at in history.failures)
-    if limits.paused:
-        return "paused", "launches are paused"
-    if any(one.state == "ambiguous" for one in held):
-        return "ambiguous", "whether the last launch came about is not known yet"
-    if failures >= limits.failures:
-        return "breaker", f"{failures} launches failed within {span(limits.failure_window_s)}"
-    if count >= limits.instances:
-        return "instances", f"there are {count} instances of at most {limits.instances}"
-    if not burn <= limits.usd_per_hour:
-        return "usd_per_hour", f"one more would come to ${burn:.2f}/h of at most ${limits.usd_per_hour:.2f}/h"
-    for limit, spent, budget in _budgets(limits, history):
-        if spent is None:
-            return "spending_unknown", "what was spent is not known"
-        if not spent + committed <= budget:
-            sums = f"${spent:.2f} spent and ${committed:.2f} committed"
-            return limit, f"{sums} would pass {_BUDGET[limit]} of ${budget:.2f}"
-    return None
-
-
-def _budgets(limits: Limits, history: History) -> tuple[tuple[LimitName, float | None, float], ...]:
-    return (
-        ("daily_budget", history.spent_today_usd, limits.daily_budget_usd),
-        ("monthly_budget", history.spent_month_usd, limits.monthly_budget_usd),
-    )
-
-
-def _committed(one: Instance | Offer, forecast: Forecast) -> float:
-    """Dollars that an instance may cost until it is gone, if it is let go as soon as that can be."""
-    limits, rest_s, pull_usd = forecast.limits, forecast.limits.stop_s, 0.0
-    if isinstance(one, Offer):
-        rest_s += limits.drain_s + limits.boot_s + limits.join_s
-        pull_usd = _pull_usd(one, forecast.rates)
-    elif one.state != "destroying":
-        rest_s += limits.drain_s
-        if one.state in BOOTING or one.state == "ambiguous":
-            rest_s += max(0.0, limits.boot_s + limits.join_s - (forecast.now - one.created_at))
-    return one.price_usd_per_hour * rest_s / HOUR + pull_usd
-
-
-def _pull_usd(offer: Offer, rates: Rates) -> float:
-    """For the image, where it is not on the machine's disk."""
-    return 0.0 if offer.machine_id in rates.machine_boots_s else rates.image_gb * offer.download_usd_per_gb
 
 
 # --- words -----------------------------------------------------------------------------------------------------------

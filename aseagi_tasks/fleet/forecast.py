@@ -81,6 +81,11 @@ class Forecast:
             return max(0.0, self.limits.boot_s - age_s)
         return max(0.0, (sum(later) + never * self.limits.boot_s) / (len(later) + never) - age_s)
 
+    def pull_usd(self, offer: Offer) -> float:
+        """For the image, where it is not on the machine's disk."""
+        there = offer.machine_id in self.rates.machine_boots_s
+        return 0.0 if there else self.rates.image_gb * offer.download_usd_per_gb
+
     def usd(self, runners: Sequence[Runner]) -> float:
         """Rent until all that waits is done, and of the cheapest until requests pause; and what waiting is worth."""
         if not runners:

@@ -52,6 +52,7 @@ class FleetStack:
         self.logs.mkdir(parents=True)
         self.server = VastServer(machines, launcher=self._container, **server)
         self.kills, self.without_row_s = 0, 0.0
+        self.killed_at: datetime | None = None
         self._stopping, self._idle_s, self._works = threading.Event(), idle_s, works
         self._stack = contextlib.ExitStack()
         self._control: subprocess.Popen[bytes] | None = None
@@ -118,7 +119,7 @@ class FleetStack:
         with self._guard:
             assert self._control is not None
             self._kill(self._control)
-            self.kills += 1
+            self.kills, self.killed_at = self.kills + 1, datetime.now(UTC)
             self._start_control()
 
     def is_over(self) -> bool:

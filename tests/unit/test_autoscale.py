@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aseagi_tasks.fleet import autoscale, forecast, model
+from aseagi_tasks.fleet import admission, autoscale, forecast, model
 from aseagi_tasks.fleet.autoscale import decide
 from aseagi_tasks.fleet.forecast import Runner, done_in, span
 from aseagi_tasks.fleet.model import (
@@ -487,7 +487,7 @@ def test_the_same_arguments_give_the_same_decisions_in_whatever_order_they_come(
         assert [one.reason for one in again] == [one.reason for one in first]
 
 
-@pytest.mark.parametrize("module", [autoscale, forecast, model])
+@pytest.mark.parametrize("module", [admission, autoscale, forecast, model])
 def test_the_decision_is_pure(module: Any) -> None:
     """It reads no clock, no environment, no file, and imports nothing that could."""
     allowed = {"__future__", "collections.abc", "itertools", "math", "typing", "pydantic", "aseagi_tasks.documents"}
