@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from aseagi_tasks.documents import Frozen, MediaType, Priority, Source, Stage, Status
+from aseagi_tasks.stores.user_records import UserRecords
 
 
 class Document(Frozen):
@@ -82,8 +83,8 @@ class Hit(Frozen):
     exact: bool = True
 
 
-class Records(Protocol):
-    """Documents, jobs, events, costs, search. Errors: RecordsUnavailable, NotFound."""
+class Records(UserRecords, Protocol):
+    """Documents, jobs, events, costs, search; people in ``user_records.py``. Errors: RecordsUnavailable, NotFound."""
 
     def register_job(self, job_id: str, source: str, priority: Priority, requested_by: str | None) -> Job:
         """Add a job as ``queued``; the same id again returns the row there is."""

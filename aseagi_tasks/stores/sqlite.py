@@ -13,12 +13,13 @@ from aseagi_tasks.documents import Priority, Source, Stage, Status
 from aseagi_tasks.errors import Cancelled, NotFound
 from aseagi_tasks.stores.records import Document, Event, Job
 from aseagi_tasks.stores.sqlite_search import SqliteSearch, document_of, index
+from aseagi_tasks.stores.sqlite_users import SqliteUsers, as_corrected
 
 _JOB = "job.*, coalesce((SELECT sum(usd) FROM costs WHERE costs.job_id = job.job_id), 0.0) AS cost_usd"
 _OPEN = "status IN ('queued', 'processing')"
 
 
-class SqliteRecords(SqliteSearch):
+class SqliteRecords(SqliteSearch, SqliteUsers):
     """Implements ``records.Records``; see ``SqliteFile`` for the file, ``SqliteSearch`` for what it finds."""
 
     # -- jobs
@@ -110,6 +111,7 @@ class SqliteRecords(SqliteSearch):
             if not self._end(db, job_id, "completed", "completed" if document else "known", None, None, None):
                 return False
             if document is not None:
+                document = as_corrected(db, document)
                 _save_facts(db, document)
             if document is not None and text is not None:
                 index(db, document, text)
