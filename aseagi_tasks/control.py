@@ -14,14 +14,17 @@ from aseagi_tasks.settings import settings
 
 #: Leftovers of jobs that ended without clearing up are kept this long, for a look at what went wrong.
 KEEP = timedelta(days=1)
+#: Telegram gives an update again for a day; that it was dealt with is remembered longer.
+KEEP_UPDATES = timedelta(days=7)
 
 
 @app.task(name="aseagi.control.clean")
 def clean() -> dict[str, int]:
-    """Remove what ended jobs left in ``cache/`` and in this host's scratch folder; running jobs' files stay."""
+    """Remove what ended jobs left in ``cache/`` and in this host's scratch folder, and ids of old updates."""
     return {
         "cache": _clean_cache(datetime.now(UTC) - KEEP),
         "scratch": _clean_scratch(time.time() - KEEP.total_seconds()),
+        "updates": services.records().forget_updates(datetime.now(UTC) - KEEP_UPDATES),
     }
 
 
