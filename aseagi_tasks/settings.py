@@ -85,6 +85,11 @@ class Settings(BaseSettings):
 
     monitor_address: str = "127.0.0.1"
     monitor_port: int = Field(5555, ge=0, le=65535)
+    monitor_url_prefix: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9_/-]+$", description="Behind a proxy, e.g. monitor."
+    )
+    monitor_operators: SecretStr | None = Field(None, description="name:password,name:password; they change things.")
+    monitor_viewers: SecretStr | None = Field(None, description="name:password,…; they look.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home", "scratch")
@@ -113,6 +118,14 @@ class Settings(BaseSettings):
             )
         if self.analyst == "claude" and self.anthropic_api_key is None:
             raise ValueError("ASEAGI_ANALYST=claude needs ASEAGI_ANTHROPIC_API_KEY")
+        for people in (self.monitor_operators, self.monitor_viewers):
+            if people and not all(re.match(r"[^:,]+:[^:,]+$", one) for one in people.get_secret_value().split(",")):
+                raise ValueError("ASEAGI_MONITOR_OPERATORS and ASEAGI_MONITOR_VIEWERS are name:password,name:password")
+        if self.monitor_operators is None and self.monitor_address not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError(
+                f"ASEAGI_MONITOR_ADDRESS={self.monitor_address} can be reached from elsewhere: it needs"
+                " ASEAGI_MONITOR_OPERATORS=name:password"
+            )
         if self.broker_url is None and len(str(self.redis_socket)) > 100:
             raise ValueError(
                 f"ASEAGI_HOME is too long a path for a unix socket ({self.redis_socket}); choose a shorter one"

@@ -111,11 +111,18 @@ def submit(
 
 def resubmit(job: Job, priority: Priority, ocr_engine: str | None = None) -> str:
     """Queue an ended job's source as a new job, whose id is returned; statuses move only forwards."""
-    services.ocr_engine(ocr_engine)
     job_id = str(uuid.uuid4())
-    services.records().register_job(job_id, job.source, priority, job.requested_by)
-    _queue(job_id, job.source, priority, True, ocr_engine)
+    enqueue(job_id, job.source, priority, requested_by=job.requested_by, again=True, ocr_engine=ocr_engine)
     return job_id
+
+
+def enqueue(
+    job_id: str, source: str, priority: Priority, *, requested_by: str | None, again: bool, ocr_engine: str | None
+) -> None:
+    """Register a job for what is in the bucket, and queue it."""
+    services.ocr_engine(ocr_engine)
+    services.records().register_job(job_id, source, priority, requested_by)
+    _queue(job_id, source, priority, again, ocr_engine)
 
 
 def _queue(job_id: str, source: str, priority: Priority, again: bool, ocr_engine: str | None) -> None:

@@ -21,7 +21,7 @@ import typer
 
 from aseagi_tasks import __version__, services
 from aseagi_tasks.documents import Priority, Status
-from aseagi_tasks.doors import keeping, users
+from aseagi_tasks.doors import api_tokens, keeping, users
 from aseagi_tasks.doors.terminal import Json, err, out, print_json
 from aseagi_tasks.errors import AseagiError, ConfigError, RecordsUnavailable
 from aseagi_tasks.settings import settings
@@ -35,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(keeping.app)
 app.add_typer(users.app, name="users")
+app.add_typer(api_tokens.app, name="api-token")
 
 Level = Annotated[Priority, typer.Option(help="high goes before normal before low.")]
 Engine = Annotated[

@@ -131,13 +131,15 @@ class Pdf:
                 raise Unreadable(self.name, f"page {number} has no size")
         return [sizes[number] for number in range(1, count + 1)]
 
-    def write_text(self, out: Path) -> None:
-        """Write the text layer with boxes in points (``-bbox-layout``) to ``out``.
+    def write_text(self, out: Path, only: int | None = None) -> None:
+        """Write the text layer with boxes in points (``-bbox-layout``) to ``out``, of all pages or of one.
 
         Raises:
             Unreadable: pdftotext failed or took too long.
         """
-        args = ["-q", "-cropbox", "-bbox-layout", "-enc", "UTF-8", str(self.path), str(out)]
+        args = ["-q", "-cropbox", "-bbox-layout", "-enc", "UTF-8"]
+        args += [] if only is None else ["-f", str(only), "-l", str(only)]
+        args += [str(self.path), str(out)]
         finished = self._run("pdftotext", *args)
         if finished.code or not out.is_file():
             raise Unreadable(self.name, f"its text layer could not be read (pdftotext stopped with {finished.code})")

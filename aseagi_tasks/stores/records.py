@@ -7,7 +7,7 @@ from here: in SQLite a conditional statement under the write lock, in Postgres a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Protocol
 
 from aseagi_tasks.documents import Frozen, MediaType, Priority, Source, Stage, Status
@@ -81,6 +81,56 @@ class Hit(Frozen):
     snippet: str
     rank: float
     exact: bool = True
+
+
+class Wanted(Frozen):
+    """What is wanted of documents; None: anything. Dates are ISO dates of the document itself, both inclusive."""
+
+    document_type: str | None = None
+    case_number: str | None = None
+    requested_by: str | None = None
+    dated_since: str | None = None
+    dated_until: str | None = None
+    #: at least so relevant, 0-100
+    relevancy: int | None = None
+
+    @property
+    def conditions(self) -> dict[str, str | int]:
+        """Those that are something."""
+        return self.model_dump(exclude_none=True)
+
+
+class Day(Frozen):
+    """What a UTC day cost, USD by kind, and how its jobs ended; ``pages`` of those that completed."""
+
+    day: date
+    usd: Mapping[str, float] = {}
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    pages: int = 0
+
+
+class Change(Frozen):
+    """One row of ``audit``: who changed what by page or API."""
+
+    at: datetime
+    who: str
+    what: str
+    detail: Mapping[str, Any] = {}
+
+
+class ApiToken(Frozen):
+    """Who may use the HTTP API, and for what: ``read``, ``write``, ``operate``. Kept is the token's SHA-256."""
+
+    token_sha256: str
+    name: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    revoked_at: datetime | None = None
+
+
+ANYTHING = Wanted()
 
 
 class Records(UserRecords, Protocol):
@@ -175,11 +225,35 @@ class Records(UserRecords, Protocol):
     def counts(self) -> dict[Status, int]:
         """Jobs by status, every status present."""
 
-    def search(self, query: str, *, limit: int = 20, offset: int = 0) -> list[Hit]:
+    def find(self, wanted: Wanted, *, limit: int, behind: Document | None = None) -> list[Document]:
+        """Documents as wanted, newest first; ``behind``: those after it, wherever that is in a million."""
+
+    def search(self, query: str, *, limit: int = 20, offset: int = 0, wanted: Wanted = ANYTHING) -> list[Hit]:
         """Documents whose text or facts contain every word and phrase, best first; if none does, names that look alike.
 
         Any input is safe; no words: no hits.
         """
+
+    def days(self, since: datetime) -> list[Day]:
+        """Each UTC day since then on which something was spent or ended, oldest first."""
+
+    def note_change(self, who: str, what: str, detail: Mapping[str, Any]) -> None:
+        """Keep who changed what."""
+
+    def changes(self, limit: int = 100) -> list[Change]:
+        """What was changed, newest first."""
+
+    def add_api_token(self, token_sha256: str, name: str, scopes: Sequence[str]) -> bool:
+        """Let who has the token in; False if there is one of that name."""
+
+    def revoke_api_token(self, name: str) -> bool:
+        """Let it in no more; False if there is none of that name, or no more."""
+
+    def api_tokens(self) -> list[ApiToken]:
+        """All, revoked ones too, oldest first."""
+
+    def api_token(self, token_sha256: str) -> ApiToken | None:
+        """The one that is not revoked, or None."""
 
     def page(self, table: str, columns: Sequence[str], key: str, after: Any, limit: int) -> list[dict[str, Any]]:
         """Rows of a table behind ``after`` in the order of ``key``, as JSON values, for ``transfer.py``."""

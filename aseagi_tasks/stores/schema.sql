@@ -21,7 +21,10 @@ CREATE TABLE documents (
     -- the job that works on it: of several at once one does the work, the others follow it
     claimed_by TEXT REFERENCES processing_jobs
 ) STRICT;
-CREATE INDEX documents_by_age ON documents (created_at);
+CREATE INDEX documents_by_age ON documents (created_at, document_id);
+CREATE INDEX documents_by_type ON documents (document_type, created_at, document_id);
+CREATE INDEX documents_by_case ON documents (case_number, created_at, document_id);
+CREATE INDEX documents_by_date ON documents (document_date);
 
 CREATE TABLE processing_jobs (
     job_id TEXT PRIMARY KEY,
@@ -44,6 +47,8 @@ CREATE INDEX jobs_by_age ON processing_jobs (created_at);
 CREATE INDEX jobs_by_status ON processing_jobs (status, created_at);
 CREATE INDEX jobs_by_lease ON processing_jobs (lease_until) WHERE lease_until IS NOT NULL;
 CREATE INDEX jobs_by_document ON processing_jobs (document_id, created_at);
+CREATE INDEX jobs_by_requester ON processing_jobs (requested_by, document_id);
+CREATE INDEX jobs_by_end ON processing_jobs (finished_at) WHERE finished_at IS NOT NULL;
 
 -- A status moves only forwards, whoever writes.
 CREATE TRIGGER status_moves_forwards BEFORE UPDATE OF status ON processing_jobs
@@ -143,5 +148,31 @@ CREATE TABLE telegram_answers (
 ) STRICT;
 CREATE INDEX telegram_answers_open ON telegram_answers (created_at) WHERE answered_at IS NULL;
 CREATE INDEX telegram_answers_to ON telegram_answers (telegram_id, created_at);
+
+-- who may use the HTTP API; the token itself is shown once and kept nowhere
+CREATE TABLE api_tokens (
+    token_sha256 TEXT PRIMARY KEY CHECK (length(token_sha256) = 64),
+    name TEXT NOT NULL UNIQUE CHECK (name <> ''),
+    scopes TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    revoked_at TEXT
+) STRICT;
+
+-- who changed what, and when; appended to, never changed
+CREATE TABLE audit (
+    audit_id INTEGER PRIMARY KEY,
+    at TEXT NOT NULL,
+    who TEXT NOT NULL,
+    what TEXT NOT NULL,
+    detail TEXT NOT NULL DEFAULT '{}'
+) STRICT;
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
+BEGIN
+    SELECT RAISE(ABORT, 'the audit is appended to, never changed');
+END;
+CREATE TRIGGER audit_is_not_removed BEFORE DELETE ON audit
+BEGIN
+    SELECT RAISE(ABORT, 'the audit is appended to, never changed');
+END;
 
 PRAGMA user_version = 3;

@@ -12,6 +12,8 @@ from typing import Any, get_args
 from aseagi_tasks.documents import Priority, Source, Stage, Status
 from aseagi_tasks.errors import Cancelled, NotFound
 from aseagi_tasks.stores.records import Document, Event, Job
+from aseagi_tasks.stores.sqlite_access import SqliteAccess
+from aseagi_tasks.stores.sqlite_file import iso
 from aseagi_tasks.stores.sqlite_search import SqliteSearch, document_of, index
 from aseagi_tasks.stores.sqlite_users import SqliteUsers, as_corrected
 
@@ -19,7 +21,7 @@ _JOB = "job.*, coalesce((SELECT sum(usd) FROM costs WHERE costs.job_id = job.job
 _OPEN = "status IN ('queued', 'processing')"
 
 
-class SqliteRecords(SqliteSearch, SqliteUsers):
+class SqliteRecords(SqliteSearch, SqliteAccess, SqliteUsers):
     """Implements ``records.Records``; see ``SqliteFile`` for the file, ``SqliteSearch`` for what it finds."""
 
     # -- jobs
@@ -47,7 +49,7 @@ class SqliteRecords(SqliteSearch, SqliteUsers):
                     source.name,
                     source.bytes,
                     source.media_type,
-                    _iso(now),
+                    iso(now),
                 ),
             )
             changed = db.execute(
@@ -64,7 +66,7 @@ class SqliteRecords(SqliteSearch, SqliteUsers):
             db.execute(
                 "UPDATE documents SET claimed_by = ? WHERE document_id = ? AND NOT EXISTS (SELECT 1 FROM"
                 f" processing_jobs WHERE job_id = documents.claimed_by AND {_OPEN} AND updated_at >= ?)",
-                (job_id, document_id, _iso(quiet_since)),
+                (job_id, document_id, iso(quiet_since)),
             )
             holder = db.execute("SELECT claimed_by FROM documents WHERE document_id = ?", (document_id,)).fetchone()
             if holder is None:
@@ -195,7 +197,7 @@ class SqliteRecords(SqliteSearch, SqliteUsers):
 
     def reserve(self, job_id: str | None, kind: str, usd: float, *, once: str, daily_budget_usd: float) -> bool:
         """Set money aside before it is spent; False if the UTC day's budget has too little left."""
-        today = _iso(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
+        today = iso(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
         with self._write("reserving") as db:
             there = db.execute(
                 "SELECT 1 FROM cost_reservations WHERE once = ? AND at >= ?"
@@ -232,7 +234,7 @@ class SqliteRecords(SqliteSearch, SqliteUsers):
     def costs(self, since: datetime) -> dict[str, float]:
         """USD by kind since then."""
         rows = self._read(
-            "adding up costs", "SELECT kind, sum(usd) AS usd FROM costs WHERE at >= ? GROUP BY kind", (_iso(since),)
+            "adding up costs", "SELECT kind, sum(usd) AS usd FROM costs WHERE at >= ? GROUP BY kind", (iso(since),)
         )
         return {row["kind"]: row["usd"] for row in rows}
 
@@ -349,12 +351,8 @@ def _job(row: sqlite3.Row) -> Job:
 
 
 def _in(seconds: float) -> str:
-    return _iso(datetime.now(UTC) + timedelta(seconds=seconds))
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+    return iso(datetime.now(UTC) + timedelta(seconds=seconds))
 
 
 def _now() -> str:
-    return _iso(datetime.now(UTC))
+    return iso(datetime.now(UTC))

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,11 @@ class SqliteFile:
         except BaseException:
             db.execute("ROLLBACK")
             raise
+
+
+def iso(moment: datetime) -> str:
+    """A time as the file keeps it."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _json_values(row: sqlite3.Row) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from supabase import Client
 from aseagi_tasks.documents import Priority, Source, Stage, Status
 from aseagi_tasks.errors import Cancelled, NotFound
 from aseagi_tasks.stores.query import parts_of_query, storable
-from aseagi_tasks.stores.records import Document, Event, Hit, Job
+from aseagi_tasks.stores.records import ANYTHING, Document, Event, Hit, Job, Wanted
+from aseagi_tasks.stores.supabase_access import SupabaseAccess
 from aseagi_tasks.stores.supabase_api import MAX_ROWS
 from aseagi_tasks.stores.supabase_users import SupabaseUsers
 
@@ -28,7 +29,7 @@ _JOB = list(Job.model_fields)
 _KNOWN_AT_INTAKE = {"sha256", "key", "name", "bytes", "media_type", "created_at"}
 
 
-class SupabaseRecords(SupabaseUsers):
+class SupabaseRecords(SupabaseAccess, SupabaseUsers):
     """Implements ``records.Records``; see ``SupabaseApi`` for the way to it."""
 
     # -- jobs
@@ -171,12 +172,20 @@ class SupabaseRecords(SupabaseUsers):
 
         return [_document(row) for row in self._rows("listing documents", ask)]
 
-    def search(self, query: str, *, limit: int = 20, offset: int = 0) -> list[Hit]:
+    def find(self, wanted: Wanted, *, limit: int, behind: Document | None = None) -> list[Document]:
+        """Documents as wanted, newest first; ``behind``: those after it."""
+        values: dict[str, Any] = {"p_wanted": wanted.conditions, "p_limit": limit}
+        if behind is not None:
+            values |= {"p_created_at": behind.created_at.isoformat(), "p_document_id": behind.document_id}
+        return [_document(row) for row in self._call("find_documents", values)]
+
+    def search(self, query: str, *, limit: int = 20, offset: int = 0, wanted: Wanted = ANYTHING) -> list[Hit]:
         """Documents whose text or facts contain the words, best first. Any input is safe; no words: no hits."""
         parts = parts_of_query(query)
         if not parts:
             return []
-        found = self._call("search_documents", {"p_parts": parts, "p_limit": limit, "p_offset": offset})
+        asked = {"p_parts": parts, "p_limit": limit, "p_offset": offset, "p_wanted": wanted.conditions}
+        found = self._call("search_documents", asked)
         ids = [row["document_id"] for row in found]
         rows = self.rows_of("documents", "document_id", ids, _DOCUMENT)
         documents = {row["document_id"]: _document(row) for row in rows}

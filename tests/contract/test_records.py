@@ -14,7 +14,7 @@ import pytest
 
 from aseagi_tasks.documents import STAGES, Source
 from aseagi_tasks.errors import Cancelled, ConfigError, NotFound, RecordsUnavailable
-from aseagi_tasks.stores.records import Document, Records
+from aseagi_tasks.stores.records import ANYTHING, Document, Records, Wanted
 from aseagi_tasks.stores.sqlite import SqliteRecords
 from tests.servers.cloud import Project
 
@@ -409,3 +409,88 @@ def test_database_that_breaks_is_unavailable(tmp_path: Path) -> None:
         db.execute("DROP TABLE costs")
     with pytest.raises(RecordsUnavailable, match="costs"):
         records.charge(None, "gpu", 1.0, once="k", detail={})
+
+
+def test_documents_are_found_by_what_is_wanted_of_them_page_by_page(records: Records) -> None:
+    for number in range(7):
+        kind = "order" if number % 2 else "motion"
+        finished(
+            records,
+            f"d{number}",
+            f"the needle {number}",
+            document_type=kind,
+            case_number=f"23CV{number // 4}",
+            document_date=f"2024-03-0{number + 1}",
+            relevancy_score=10 * number,
+        )
+    everything = records.find(ANYTHING, limit=100)
+    assert len(everything) == 7 and everything == sorted(
+        everything, key=lambda document: (document.created_at, document.document_id), reverse=True
+    )
+    pages = [records.find(ANYTHING, limit=3)]
+    while len(pages[-1]) == 3:
+        pages.append(records.find(ANYTHING, limit=3, behind=pages[-1][-1]))
+    assert [document for page in pages for document in page] == everything
+    orders = records.find(Wanted(document_type="order"), limit=100)
+    assert [document.document_type for document in orders] == ["order"] * 3
+    assert records.find(Wanted(document_type="order"), limit=2, behind=orders[1]) == orders[2:]
+    for wanted, expected in (
+        (Wanted(case_number="23CV1"), {4, 5, 6}),
+        (Wanted(dated_since="2024-03-02", dated_until="2024-03-03"), {1, 2}),
+        (Wanted(relevancy=50), {5, 6}),
+        (Wanted(requested_by="tester", relevancy=60), {6}),
+        (Wanted(requested_by="nobody"), set()),
+        (Wanted(document_type="'; DROP TABLE documents; --"), set()),
+    ):
+        dates = {f"2024-03-0{number + 1}" for number in expected}
+        assert {document.document_date for document in records.find(wanted, limit=100)} == dates, wanted
+        found = records.search("needle", wanted=wanted, limit=100)
+        assert {hit.document.document_date for hit in found} == dates, wanted
+    assert records.search("needle*", wanted=Wanted(relevancy=60))[0].document.relevancy_score == 60
+
+
+def test_names_that_look_alike_are_found_among_what_is_wanted(records: Records) -> None:
+    finished(records, "a", "x", document_type="order", parties=("Avery Pellworth",))
+    assert [hit.exact for hit in records.search("Pelworth", wanted=Wanted(document_type="order"))] == [False]
+    assert records.search("Pelworth", wanted=Wanted(document_type="motion")) == []
+
+
+def test_a_day_is_what_it_cost_and_how_its_jobs_ended(records: Records) -> None:
+    before = datetime.now(UTC) - timedelta(minutes=1)
+    assert records.days(before) == []
+    finished(records, "a", "text", pages=3)
+    finished(records, "b", "text", pages=4)
+    failed, _ = begun(records, "c")
+    records.fail(failed, "ocr", "Unreadable", "It could not be read.")
+    cancelled, _ = begun(records, "d")
+    records.cancel(cancelled)
+    records.charge(failed, "claude", 0.5, once="1", detail={})
+    records.charge(None, "gpu", 0.25, once="2", detail={})
+    records.charge(None, "gpu", 0.25, once="3", detail={})
+    days = records.days(before)
+    assert sum(day.completed for day in days) == 2 and sum(day.pages for day in days) == 7
+    assert sum(day.failed for day in days) == sum(day.cancelled for day in days) == 1
+    assert {kind: usd for day in days for kind, usd in day.usd.items()} == {"claude": 0.5, "gpu": 0.5}
+    assert records.days(datetime.now(UTC) + timedelta(minutes=1)) == []
+
+
+def test_api_tokens_open_until_they_are_revoked(records: Records) -> None:
+    assert records.add_api_token("a" * 64, "script", ["read", "write"])
+    assert not records.add_api_token("b" * 64, "script", ["operate"])
+    assert records.api_token("b" * 64) is None
+    found = records.api_token("a" * 64)
+    assert found is not None and (found.name, found.scopes) == ("script", ("read", "write"))
+    assert records.revoke_api_token("script")
+    assert not records.revoke_api_token("script") and not records.revoke_api_token("another")
+    assert records.api_token("a" * 64) is None
+    (listed,) = records.api_tokens()
+    assert listed.revoked_at is not None
+
+
+def test_changes_are_kept_newest_first(records: Records) -> None:
+    records.note_change("operator", "cancel", {"job": "a"})
+    records.note_change("script", "retry", {"job": "b"})
+    first, second = records.changes()
+    assert (first.who, first.what, first.detail) == ("script", "retry", {"job": "b"})
+    assert second.at <= first.at
+    assert len(records.changes(limit=1)) == 1

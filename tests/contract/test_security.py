@@ -70,6 +70,13 @@ TABLES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = 
         {"job_id": "new", "telegram_id": 1, "name": "n", "created_at": "2026-01-01"},
         {"message_id": 9},
     ),
+    "api_tokens": (
+        "name",
+        {"own": "script"},
+        {"token_sha256": "f" * 64, "name": "new", "scopes": ["read"]},
+        {"scopes": ["read", "operate"]},
+    ),
+    "audit": ("once", {"own": "own"}, {"once": "new", "who": "w", "what": "x"}, {"who": "somebody else"}),
 }
 VERBS = ("select", "insert", "update", "delete")
 #: yes: done · none: such rows are not there for this role · no: refused
@@ -77,7 +84,7 @@ ALL, READ, NOTHING = ("yes",) * 4, ("yes", "no", "no", "no"), ("no",) * 4
 EXPECTED: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("service_role", "loose"): {
         **dict.fromkeys(TABLES, ALL),
-        **dict.fromkeys(("costs", "corrections"), ("yes", "yes", "no", "no")),
+        **dict.fromkeys(("costs", "audit", "corrections"), ("yes", "yes", "no", "no")),
     },
     ("aseagi_worker", "own"): {
         **dict.fromkeys(TABLES, NOTHING),
@@ -104,10 +111,10 @@ EXPECTED: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
 CASES = list(itertools.product(EXPECTED, TABLES, VERBS))
 
 CONTROL = {"register_job", "register_document", "claim_document", "charge_cost", "reserve_cost", "settle_cost"}
-CONTROL |= {"start_lease", "take_over_leases", "claim_bulk_run", "sum_costs", "save_texts"}
+CONTROL |= {"start_lease", "take_over_leases", "claim_bulk_run", "sum_costs", "save_texts", "daily_totals"}
 CONTROL |= {"correct_document", "keep_update", "open_updates", "end_updates"}
 STAGE = {"begin_stage", "end_stage", "add_event", "end_job", "complete_job", "save_text", "renew_lease"}
-LOOK = {"search_documents", "count_jobs"}
+LOOK = {"search_documents", "count_jobs", "find_documents", "document_conditions"}
 PARTS = {"search_words", "search_vector", "without_accents", "token_instance", "is_given_document", "is_given_job"}
 TRIGGERS = {"touch_updated_at", "status_moves_forwards", "ledger_is_not_changed", "add_cost_to_job", "keep_names"}
 TRIGGERS |= {"keep_corrections"}
@@ -146,6 +153,10 @@ def seeded(cloud: Cloud) -> Iterator[Project]:
             db.execute("INSERT INTO instances (instance_id, label, state) VALUES ('i-1', 'l1', 'JOINED')")
             db.execute("INSERT INTO bulk_runs (run_id, prefix) VALUES ('r', 'raw/')")
             db.execute("INSERT INTO known_names (name) VALUES ('N')")
+            db.execute(
+                "INSERT INTO api_tokens (token_sha256, name, scopes) VALUES (%s, 'script', '[\"read\"]')", ("a" * 64,)
+            )
+            db.execute("INSERT INTO audit (once, who, what) VALUES ('own', 'w', 'x')")
             db.execute("INSERT INTO users (telegram_id, role) VALUES (1, 'operator')")
             db.execute("INSERT INTO telegram_updates (update_id, body) VALUES (1, '{}')")
             db.execute(
@@ -211,7 +222,7 @@ def test_matrix_is_complete_and_printed(seeded: Project, capsys: pytest.CaptureF
         cells = ["".join(letters[asked(seeded, role, whose, table, verb)] for verb in VERBS) for table in TABLES]
         shown.add_row(role, whose, *cells)
     with capsys.disabled():
-        Console(width=170).print("\n", shown)
+        Console(width=200).print("\n", shown)
 
 
 @pytest.mark.parametrize("role", FUNCTIONS)
