@@ -48,6 +48,8 @@ def checks(settings: Settings) -> Iterator[Check]:
     yield _attempt("records", lambda: _records(settings))
     yield _broker(settings)
     yield _attempt("analyst", lambda: _analyst(settings))
+    if settings.telegram_token is not None:
+        yield _attempt("telegram", lambda: _telegram(settings))
 
 
 def _program(name: str, oldest: tuple[int, ...], cure: str) -> Check:
@@ -152,3 +154,22 @@ def _analyst(settings: Settings) -> str:
     if settings.analyst_in_use == "rules":
         return "rules (set ASEAGI_ANTHROPIC_API_KEY for Claude)"
     return services.analyst().version
+
+
+def _telegram(settings: Settings) -> str:
+    import httpx
+
+    assert settings.telegram_token is not None
+    address = f"{settings.telegram_base_url}/bot{settings.telegram_token.get_secret_value()}/getMe"
+    try:
+        answer = httpx.get(address, timeout=10)
+    except httpx.HTTPError as exc:
+        name = type(exc).__name__
+        raise ConfigError("ASEAGI_TELEGRAM_BASE_URL", f"does not answer: {name}.", "Try again.") from None
+    if answer.status_code != 200:
+        raise ConfigError("ASEAGI_TELEGRAM_TOKEN", "is not known to Telegram.", "@BotFather shows it.")
+    operators = sum(user.role == "operator" for user in services.records().users())
+    if not operators:
+        cure = "`aseagi users add ID --role operator`: somebody has to let others in."
+        raise ConfigError("The bot", "has no operator.", cure)
+    return f"@{answer.json()['result']['username']}, {operators} operator{'s' if operators != 1 else ''}"
