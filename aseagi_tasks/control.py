@@ -7,15 +7,65 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from aseagi_tasks import keys, services
+from aseagi_tasks.admission import feed, in_queue, reached, send
 from aseagi_tasks.celery import app
+from aseagi_tasks.delivery import MAX_DEATHS, set_aside
 from aseagi_tasks.documents import FINAL
-from aseagi_tasks.errors import NotFound
+from aseagi_tasks.errors import NotFound, Quarantined, RecordsUnavailable
 from aseagi_tasks.settings import settings
+from aseagi_tasks.stores.records import Job
 
 #: Leftovers of jobs that ended without clearing up are kept this long, for a look at what went wrong.
 KEEP = timedelta(days=1)
 #: Telegram gives an update again for a day; that it was dealt with is remembered longer.
 KEEP_UPDATES = timedelta(days=7)
+
+
+class _Round:
+    """When the reaper last came to its end, by the clock that nobody sets; and until when it waits."""
+
+    ended: float | None = None
+    patience_until = 0.0
+
+
+@app.task(name="aseagi.control.reap", expires=60)
+def reap() -> dict[str, int]:
+    """Go on with jobs of which nothing is heard any more, and let waiting ones in. Two at once do no harm.
+
+    A job whose lease is over has lost its worker; one without a holder, whose message is in no queue, has lost that.
+    Both go on at the stage that they had reached. After silence of the records, or of this process, workers get the
+    time to renew their leases first: none of them has died.
+    """
+    lease_s, now = settings().lease_s, time.monotonic()
+    if _Round.ended is not None and now - _Round.ended > max(lease_s, 3 * settings().reap_every_s):
+        _Round.patience_until = now + lease_s / 2
+    try:
+        taken = [] if now < _Round.patience_until else services.records().take_over_leases(lease_s, limit=500)
+        resumed = _go_on(taken)
+        admitted = feed(limit=100)
+    except RecordsUnavailable:
+        _Round.patience_until = time.monotonic() + lease_s / 2
+        raise
+    finally:
+        _Round.ended = time.monotonic()
+    return {"looked_at": len(taken), "resumed": resumed, "admitted": admitted}
+
+
+def _go_on(jobs: list[Job]) -> int:
+    """Send jobs again whose message is gone, set aside those that have lost too many workers; how many were sent."""
+    resumed = 0
+    there = in_queue() if jobs else set()
+    for job in jobs:
+        if job.deaths >= MAX_DEATHS:
+            set_aside(job, Quarantined(job.stage or "intake", job.deaths))
+        elif job.job_id not in there:
+            start = reached(job)
+            if start != job.stage and not services.records().put_off(job.job_id, settings().lease_s, stage=start):
+                continue
+            services.records().add_event(job.job_id, start, "resumed", "reaper", {})
+            send(job.model_copy(update={"stage": start}))
+            resumed += 1
+    return resumed
 
 
 @app.task(name="aseagi.control.clean")
@@ -34,6 +84,31 @@ def backup() -> str:
     from aseagi_tasks.stores.backup import backup as write
 
     return write(services.records_source(), services.storage(), settings().scratch_root, datetime.now(UTC))
+
+
+@app.task(name="aseagi.control.certificate")
+def certificate() -> list[str]:
+    """Certify the days of the last week that have no certificate that balances, and tell the operators; the keys.
+
+    So a day whose last file ended after midnight, or a night in which nothing ran, is made good the next time.
+    """
+    from aseagi_tasks.stages.certify import certify, days_to_certify, jobs_of_day
+
+    records, storage, now, made = services.records(), services.storage(), datetime.now(UTC), []
+    for day in days_to_certify(records, storage, now.date()):
+        certified, key = certify(
+            jobs_of_day(records, day),
+            f"{day}",
+            records=records,
+            storage=storage,
+            bucket=settings().bucket,
+            key=services.signing_key(),
+            now=now,
+        )
+        verdict = "balances" if certified.totals.balanced else "does NOT balance"
+        services.notifier().tell(f"The certificate of {day} {verdict}: {certified.summary()}. {key}")
+        made.append(key)
+    return made
 
 
 def _has_ended(job_id: str) -> bool:

@@ -2,9 +2,9 @@
 
     AseagiError              exit code 1
     ├ TransientError   4     retried: RateLimited, StorageUnavailable, RecordsUnavailable, AnalystUnavailable,
-    │                        OutOfMemory
+    │                        OutOfMemory, DiskFull, QueueFull
     ├ DocumentError    3     final for this document: NotADocument, NotFound, Altered, Encrypted, TooLarge, NoPages,
-    │                        Unreadable, Refused, Quarantined
+    │                        Unreadable, Refused, Quarantined, NotACertificate, Differs
     ├ Cancelled        6     somebody asked for the job to stop
     └ ConfigError      5     at start: names the variable and the cure
 
@@ -75,6 +75,21 @@ class OutOfMemory(TransientError):
     template = "Out of memory: {0}"
 
 
+class DiskFull(TransientError):
+    """Args: folder, megabytes that are left, megabytes that are wanted, setting that names the folder or the limit."""
+
+    template = "No room for new documents in {0}: {1} MB left, {2} MB wanted. Free some, or set {3}."
+
+
+class QueueFull(TransientError):
+    """Args: megabytes that Redis uses, megabytes that it may use."""
+
+    template = (
+        "Redis is full: {0} of {1} MB. Wait, or set ASEAGI_REDIS_MAX_MB; `aseagi process` queues documents "
+        "without taking room in Redis."
+    )
+
+
 class DocumentError(AseagiError):
     """Final for this document; the queue goes on."""
 
@@ -130,9 +145,26 @@ class Refused(DocumentError):
 
 
 class Quarantined(DocumentError):
-    """Args: stage, how often it was started."""
+    """Args: stage, how many workers died."""
 
-    template = "Stage {0} was started {1} times and its worker died each time; the document is set aside."
+    template = (
+        "Stage {0}: {1} workers died, one after the other; the document is set aside. `aseagi retry` tries again."
+    )
+
+
+class NotACertificate(DocumentError):
+    """Args: file name or key, what is wrong."""
+
+    template = "{0} is no completeness certificate: {1}. Give the .json file that `aseagi certificate` wrote."
+
+
+class Differs(DocumentError):
+    """Args: certificate, how many differences."""
+
+    template = (
+        "{0} does not hold: {1} differences, named above. Bring back what is missing or altered from a copy of the"
+        " bucket, or process it again (`aseagi process --again`) and make a new certificate."
+    )
 
 
 class Cancelled(AseagiError):

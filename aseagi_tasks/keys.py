@@ -4,6 +4,7 @@
     processed/YYYY/MM/DD/<document_id>/{ocr.txt, analysis.json, thumbnail.jpg, searchable.pdf, metadata.json}
     cache/<job_id>/{pages.json, ocr.json, analysis.json, thumbnail.jpg}
     backups/YYYY/MM/DD/records-<moment>.{dump, sqlite3}
+    exports/certificates/<YYYY-MM-DD or run>-<moment>-<hash>.{json, pdf}
 
 Pure: dates come in as arguments. The layout of a job's scratch folder is here too.
 """
@@ -47,6 +48,16 @@ def cache(job_id: str, name: str = "") -> str:
 def backup(now: datetime, extension: str) -> str:
     """A backup of the records; by name the newest is last. ``now`` is UTC."""
     return f"backups/{now:%Y/%m/%d}/records-{now:%Y%m%dT%H%M%S}Z.{extension}"
+
+
+def certificates(scope: str = "") -> str:
+    """The prefix of the certificates of a day or of runs; by name the newest of one day is last."""
+    return f"exports/certificates/{scope}"
+
+
+def certificate(scope: str, now: datetime, digest: str, extension: str) -> str:
+    """A certificate, which is never overwritten: ``digest`` is its hash. ``now`` is UTC."""
+    return f"{certificates(scope)}-{now:%Y%m%dT%H%M%S}Z-{digest[:8]}.{extension}"
 
 
 def page_image(scratch: Path, number: int) -> Path:

@@ -17,6 +17,7 @@ from aseagi_tasks.notify import ConsoleNotifier, Notifier, TelegramNotifier
 from aseagi_tasks.settings import OcrEngine, settings
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from redis import Redis
 
     from aseagi_tasks.analysis.analyst import Analyst
@@ -171,6 +172,20 @@ def redis() -> Redis:
 
     address = settings().broker.replace("redis+socket://", "unix://", 1)
     return Redis.from_url(address, socket_timeout=30, socket_connect_timeout=10, health_check_interval=25)
+
+
+def signing_key() -> Ed25519PrivateKey | None:
+    """The operator's key for certificates; None if none is set.
+
+    Raises:
+        ConfigError: it is set, and cannot be used.
+    """
+    path = settings().signing_key_file
+    if path is None:
+        return None
+    from aseagi_tasks.stores.signing_key import load_key
+
+    return load_key(path)
 
 
 @cache

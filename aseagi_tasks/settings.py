@@ -44,6 +44,14 @@ class Settings(BaseSettings):
     broker_url: SecretStr | None = Field(None, description="Redis for the queue; default: an own one under home.")
     cpu_workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
     claude_threads: int = Field(4, ge=1, le=64)
+    worker_memory_mb: int = Field(1_500, ge=100, description="A reading process that has grown so large is replaced.")
+    max_live: int = Field(200, ge=1, le=100_000, description="Documents in the queue or at work; others wait as rows.")
+    redis_max_mb: int = Field(256, ge=16, description="The embedded Redis takes no more memory.")
+    broker_timeout_s: float = Field(30, ge=1, description="A connection to Redis that is silent for so long is dead.")
+    lease_s: float = Field(40, ge=1, le=600, description="A worker that was not heard of for so long has died.")
+    reap_every_s: float = Field(10, ge=0.2, le=300)
+    stage_limit_s: float = Field(600, ge=1, description="How long a stage may take, and for each page besides:")
+    page_limit_s: float = Field(2, ge=0)
     drain_s: int = Field(30, ge=1, le=3600, description="How long a stopping worker may finish what it runs.")
 
     storage: Literal["folder", "s3"] = "folder"
@@ -76,6 +84,10 @@ class Settings(BaseSettings):
     max_page_pixels: int = Field(40_000_000, ge=1_000_000, description="Larger pages are rendered at lower dpi.")
     render_timeout_s: int = Field(120, ge=1, description="A renderer that takes longer for one batch is killed.")
 
+    signing_key_file: Path | None = Field(None, description="Ed25519 key that signs certificates (`make-key`).")
+    scratch_max_mb: int = Field(20_000, ge=1, description="Above it no new documents are begun on this machine.")
+    min_free_mb: int = Field(500, ge=0, description="With less free on the disk no new documents are taken in.")
+
     telegram_token: SecretStr | None = Field(None, description="From @BotFather; with it, the bot runs.")
     telegram_base_url: str = "https://api.telegram.org"
     telegram_webhook_url: str | None = Field(None, description="Where Telegram calls; without it the bot polls.")
@@ -92,7 +104,7 @@ class Settings(BaseSettings):
     monitor_viewers: SecretStr | None = Field(None, description="name:password,…; they look.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("home", "scratch")
+    @field_validator("home", "scratch", "signing_key_file")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()

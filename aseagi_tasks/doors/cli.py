@@ -21,7 +21,7 @@ import typer
 
 from aseagi_tasks import __version__, services
 from aseagi_tasks.documents import Priority, Status
-from aseagi_tasks.doors import api_tokens, keeping, users
+from aseagi_tasks.doors import api_tokens, certifying, keeping, users
 from aseagi_tasks.doors.terminal import Json, err, out, print_json
 from aseagi_tasks.errors import AseagiError, ConfigError, RecordsUnavailable
 from aseagi_tasks.settings import settings
@@ -36,6 +36,7 @@ app = typer.Typer(
 app.add_typer(keeping.app)
 app.add_typer(users.app, name="users")
 app.add_typer(api_tokens.app, name="api-token")
+app.add_typer(certifying.app)
 
 Level = Annotated[Priority, typer.Option(help="high goes before normal before low.")]
 Engine = Annotated[
@@ -278,8 +279,10 @@ def cancel(
     as_json: Json = False,
 ) -> None:
     """Stop a job: what waits is not begun, what runs stops at its next step."""
+    from aseagi_tasks.tasks import cancel as cancel_job
+
     job = services.records().job(ident)
-    done = services.records().cancel(job.job_id)
+    done = cancel_job(job.job_id)
     if as_json:
         print_json({"job_id": job.job_id, "cancelled": done})
     else:

@@ -48,6 +48,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     yield _attempt("records", lambda: _records(settings))
     yield _broker(settings)
     yield _attempt("analyst", lambda: _analyst(settings))
+    yield _attempt("certificates", _signing)
     if settings.telegram_token is not None:
         yield _attempt("telegram", lambda: _telegram(settings))
 
@@ -148,6 +149,13 @@ def _broker(settings: Settings) -> Check:
     if not names:
         return Check("broker", "answers; no worker does", "`aseagi up` starts workers.", fatal=False)
     return Check("broker", "answers, and " + ", ".join(names))
+
+
+def _signing() -> str:
+    from aseagi_tasks.stores.signing_key import fingerprint
+
+    key = services.signing_key()
+    return "not signed (`aseagi make-key`)" if key is None else f"signed with {fingerprint(key.public_key())[:16]}…"
 
 
 def _analyst(settings: Settings) -> str:

@@ -58,7 +58,7 @@ def found(items: Sequence[Item]) -> Group:
 def jobs(rows: Sequence[Job], names: Mapping[str, str]) -> Table:
     """Jobs, one a line."""
     table = Table(header_style="bold")
-    for heading in ("job", "document", "file", "status", "stage", "since (UTC)", "error"):
+    for heading in ("job", "document", "file", "status", "stage", "since (UTC)", "why"):
         table.add_column(heading, overflow="fold")
     for job in rows:
         status = {"completed": "green", "error": "red", "cancelled": "yellow"}.get(job.status, "cyan")
@@ -69,7 +69,7 @@ def jobs(rows: Sequence[Job], names: Mapping[str, str]) -> Table:
             f"[{status}]{job.status}[/{status}]",
             job.stage or "",
             f"{job.updated_at:%Y-%m-%d %H:%M:%S}",
-            escape(job.error_message or ""),
+            escape(job.error_message or (f"waits for {job.waits_for}" if job.waits_for else "")),
         )
     return table
 

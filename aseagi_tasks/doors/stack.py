@@ -288,7 +288,8 @@ def redis_configuration(settings: Settings) -> str:
     """
     return (
         f'port 0\nunixsocket "{settings.redis_socket}"\nunixsocketperm 700\ndir "{settings.home / "redis"}"\n'
-        'appendonly yes\nsave ""\nmaxmemory-policy noeviction\nlist-compress-depth 1\n'
+        'appendonly yes\nsave ""\nlist-compress-depth 1\n'
+        f"maxmemory {settings.redis_max_mb}mb\nmaxmemory-policy noeviction\n"
     )
 
 

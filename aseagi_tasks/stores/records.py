@@ -46,7 +46,7 @@ class Job(Frozen):
     requested_by: str | None
     status: Status
     document_id: str | None
-    #: the stage that runs or, after an error, that failed
+    #: the stage that runs or comes next or, after an error, that failed
     stage: Stage | None
     #: how often the stage was started; one that is started again and again kills its worker
     deliveries: int
@@ -56,6 +56,13 @@ class Job(Frozen):
     error_class: str | None
     error_message: str | None
     cost_usd: float
+    #: what was asked when it was registered: the work even if the result is known; an engine instead of the settings'
+    again: bool = False
+    ocr_engine: str | None = None
+    #: what it waits for on purpose, in words; nobody goes on with it before that is there or its time is over
+    waits_for: str | None = None
+    #: workers that died at its stage since one last ended
+    deaths: int = 0
 
 
 class Event(Frozen):
@@ -64,7 +71,7 @@ class Event(Frozen):
     job_id: str
     at: datetime
     stage: Stage | None
-    #: started | finished | retried | failed | completed | cancelled | known
+    #: started | finished | lost (its worker died) | resumed | failed | completed | cancelled | known
     kind: str
     seconds: float | None
     worker: str | None
@@ -136,8 +143,20 @@ ANYTHING = Wanted()
 class Records(UserRecords, Protocol):
     """Documents, jobs, events, costs, search; people in ``user_records.py``. Errors: RecordsUnavailable, NotFound."""
 
-    def register_job(self, job_id: str, source: str, priority: Priority, requested_by: str | None) -> Job:
-        """Add a job as ``queued``; the same id again returns the row there is."""
+    def register_job(
+        self,
+        job_id: str,
+        source: str,
+        priority: Priority,
+        requested_by: str | None,
+        *,
+        again: bool = False,
+        ocr_engine: str | None = None,
+    ) -> Job:
+        """Add a job as ``queued``; the same id again returns the row there is.
+
+        The row holds all that is to be known: a queue that is lost is made again from it.
+        """
 
     def register_document(self, job_id: str, source: Source, now: datetime) -> Document:
         """Add the document (the same bytes: the row there is, its first key kept) and tie the job to it."""
@@ -145,20 +164,44 @@ class Records(UserRecords, Protocol):
     def claim(self, job_id: str, document_id: str, quiet_since: datetime) -> Job:
         """Say that this job works on the document, unless another does; returns the job that has it.
 
-        The claim of a job that has ended, or of which nothing was heard since ``quiet_since``, is taken over.
+        The claim of a job that has ended, or of which nothing was heard since ``quiet_since`` though it waits for
+        nothing, is taken over.
         """
 
-    def begin_stage(self, job_id: str, stage: Stage, worker: str) -> Job:
+    def begin_stage(
+        self, job_id: str, stage: Stage, worker: str, *, holder: str | None = None, lease_s: float = 0
+    ) -> Job | None:
         """Move to ``processing`` at ``stage``, counting deliveries of the same stage (a later one starts at 1).
 
+        Args:
+            holder: takes the job's lease for ``lease_s`` with it, as ``start_lease`` does. ``NODE/…``.
+        Returns:
+            A job that is completed or in error as it is; the caller sees that by its status. With a holder: None if
+            another holds the lease, or the job has come to a later stage, so that this is an old message.
         Raises:
             Cancelled: the job was cancelled.
             NotFound: there is no such job.
-        A job that is completed or in error is returned as it is; the caller sees that by its status.
         """
 
-    def end_stage(self, job_id: str, stage: Stage, seconds: float, worker: str, detail: Mapping[str, Any]) -> None:
-        """Write the ``finished`` event."""
+    def end_stage(
+        self,
+        job_id: str,
+        stage: Stage,
+        seconds: float,
+        worker: str,
+        detail: Mapping[str, Any],
+        *,
+        then: Stage | None = None,
+        holder: str | None = None,
+        lease_s: float = 0,
+    ) -> bool:
+        """Write the ``finished`` event; the job is at stage ``then``.
+
+        Args:
+            holder: gives its lease up; for ``lease_s`` nobody looks for the message of the stage that follows.
+        Returns:
+            False if the holder has lost the lease, or the job has ended: nothing was written.
+        """
 
     def add_event(self, job_id: str, stage: Stage | None, kind: str, worker: str, detail: Mapping[str, Any]) -> None:
         """Write any other event."""
@@ -193,14 +236,52 @@ class Records(UserRecords, Protocol):
     def settle(self, usd: float, *, once: str, detail: Mapping[str, Any]) -> bool:
         """Put what it cost into the ledger and free what was reserved; 0 frees it only. False if there is none."""
 
-    def start_lease(self, job_id: str, holder: str, seconds: float) -> bool:
-        """Take an open job's lease for so long; False while another holds it."""
+    def start_lease(self, job_id: str, holder: str, seconds: float) -> Job | None:
+        """Take an open job's lease for so long; None while another holds it.
+
+        Another whose lease is over has died: that is counted in ``deaths``.
+        """
 
     def renew_lease(self, job_id: str, holder: str, seconds: float) -> bool:
         """Keep a lease; False if another has it, or the job has ended."""
 
-    def take_over_leases(self, holder: str, seconds: float, limit: int = 100) -> list[Job]:
-        """Take leases that are over, each job by one caller, who holds them for so long."""
+    def put_off(
+        self,
+        job_id: str,
+        seconds: float,
+        *,
+        holder: str | None = None,
+        waits_for: str | None = None,
+        stage: Stage | None = None,
+    ) -> bool:
+        """Nobody needs to look at an open job for so long: its message is in the queue, or it waits for something.
+
+        Args:
+            holder: gives its lease up.
+            waits_for: in words. Such a job is not counted as live. It goes on when its next stage begins, whoever
+                sends that, and when the time is over the reaper does.
+            stage: at which it goes on.
+        Returns:
+            False if another works on it, or it has ended.
+        """
+
+    def drop_leases(self, prefix: str, *, died: bool) -> int:
+        """The leases of holders whose name begins so are over: their worker died, or it gives them back."""
+
+    def take_over_leases(self, seconds: float, limit: int = 100) -> list[Job]:
+        """Take jobs whose time is over, each by one caller; for so long nobody else is given them.
+
+        Whoever held the lease has died: that is counted in ``deaths``.
+        """
+
+    def admit(self, live: int, seconds: float, limit: int = 100) -> list[Job]:
+        """Let jobs in that have no message yet, the important and the oldest first.
+
+        Args:
+            live: while fewer are in the queue or at work; those of high priority while fewer than twice as many.
+            seconds: for so long nobody looks for their messages.
+            limit: at most so many.
+        """
 
     def job(self, job_id: str) -> Job:
         """One job; an unambiguous beginning of its id will do. Raises NotFound."""
@@ -212,6 +293,9 @@ class Records(UserRecords, Protocol):
         self, *, status: Status | None = None, document_id: str | None = None, limit: int = 100, offset: int = 0
     ) -> list[Job]:
         """Jobs, newest first."""
+
+    def jobs_between(self, since: datetime, until: datetime, *, limit: int = 500, offset: int = 0) -> list[Job]:
+        """Jobs created from ``since`` on and before ``until``, oldest first; at most 1,000 at a time."""
 
     def documents(self, *, limit: int = 100, offset: int = 0) -> list[Document]:
         """Documents, newest first."""

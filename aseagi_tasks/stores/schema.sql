@@ -40,12 +40,21 @@ CREATE TABLE processing_jobs (
     finished_at TEXT,
     error_class TEXT,
     error_message TEXT,
+    again INTEGER NOT NULL DEFAULT 0 CHECK (again IN (0, 1)),
+    ocr_engine TEXT,
+    waits_for TEXT,
+    deaths INTEGER NOT NULL DEFAULT 0 CHECK (deaths >= 0),
+    -- seconds of this machine's clock that nobody sets, since the start that lease_boot names: see sqlite_leases.py
     lease_holder TEXT,
-    lease_until TEXT
+    lease_until REAL,
+    lease_boot TEXT
 ) STRICT;
 CREATE INDEX jobs_by_age ON processing_jobs (created_at);
 CREATE INDEX jobs_by_status ON processing_jobs (status, created_at);
 CREATE INDEX jobs_by_lease ON processing_jobs (lease_until) WHERE lease_until IS NOT NULL;
+CREATE INDEX jobs_to_admit ON processing_jobs
+    ((CASE priority WHEN 'high' THEN 0 WHEN 'normal' THEN 1 ELSE 2 END), created_at, job_id)
+    WHERE lease_until IS NULL AND status IN ('queued', 'processing');
 CREATE INDEX jobs_by_document ON processing_jobs (document_id, created_at);
 CREATE INDEX jobs_by_requester ON processing_jobs (requested_by, document_id);
 CREATE INDEX jobs_by_end ON processing_jobs (finished_at) WHERE finished_at IS NOT NULL;

@@ -34,10 +34,19 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers):
 
     # -- jobs
 
-    def register_job(self, job_id: str, source: str, priority: Priority, requested_by: str | None) -> Job:
+    def register_job(
+        self,
+        job_id: str,
+        source: str,
+        priority: Priority,
+        requested_by: str | None,
+        *,
+        again: bool = False,
+        ocr_engine: str | None = None,
+    ) -> Job:
         """Add a job as ``queued``; the same id again returns the row there is."""
         values = {"p_job_id": job_id, "p_source": source, "p_priority": priority, "p_requested_by": requested_by}
-        return _job(self._call("register_job", values))
+        return _job(self._call("register_job", {**values, "p_again": again, "p_ocr_engine": ocr_engine}))
 
     def register_document(self, job_id: str, source: Source, now: datetime) -> Document:
         """Add the document (the same bytes: the row there is, its first key kept) and tie the job to it."""
@@ -50,18 +59,35 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers):
         values = {"p_job_id": job_id, "p_document_id": document_id, "p_quiet_since": quiet_since.isoformat()}
         return _job(self._call("claim_document", values))
 
-    def begin_stage(self, job_id: str, stage: Stage, worker: str) -> Job:
+    def begin_stage(
+        self, job_id: str, stage: Stage, worker: str, *, holder: str | None = None, lease_s: float = 0
+    ) -> Job | None:
         """Move to ``processing`` at ``stage``, counting deliveries since the stage last ended."""
         values = {"p_once": _once(), "p_job_id": job_id, "p_stage": stage, "p_worker": worker}
-        job = _job(self._call("begin_stage", values))
+        begun = self._call("begin_stage", {**values, "p_holder": holder, "p_seconds": lease_s})
+        if not begun:
+            return None
+        job = _job(begun[0])
         if job.status == "cancelled":
             raise Cancelled(job.job_id)
         return job
 
-    def end_stage(self, job_id: str, stage: Stage, seconds: float, worker: str, detail: Mapping[str, Any]) -> None:
-        """Write the ``finished`` event; deliveries are counted anew from here."""
-        values = {"p_once": _once(), "p_job_id": job_id, "p_stage": stage, "p_worker": worker}
-        self._call("end_stage", {**values, "p_seconds": seconds, "p_detail": dict(detail)})
+    def end_stage(
+        self,
+        job_id: str,
+        stage: Stage,
+        seconds: float,
+        worker: str,
+        detail: Mapping[str, Any],
+        *,
+        then: Stage | None = None,
+        holder: str | None = None,
+        lease_s: float = 0,
+    ) -> bool:
+        """Write the ``finished`` event; deliveries and deaths are counted anew from here."""
+        values: dict[str, Any] = {"p_once": _once(), "p_job_id": job_id, "p_stage": stage, "p_then": then}
+        values |= {"p_worker": worker, "p_seconds": seconds, "p_detail": dict(detail)}
+        return bool(self._call("end_stage", {**values, "p_holder": holder, "p_lease_s": lease_s}))
 
     def add_event(self, job_id: str, stage: Stage | None, kind: str, worker: str, detail: Mapping[str, Any]) -> None:
         """Write any other event."""
@@ -106,6 +132,16 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers):
 
         return [_job(row) for row in self._rows("listing jobs", ask)]
 
+    def jobs_between(self, since: datetime, until: datetime, *, limit: int = 500, offset: int = 0) -> list[Job]:
+        """Jobs created from ``since`` on and before ``until``, oldest first."""
+
+        def ask(client: Client) -> Any:
+            query = client.table("processing_jobs").select(",".join(_JOB))
+            query = query.gte("created_at", since.isoformat()).lt("created_at", until.isoformat())
+            return query.order("created_at").order("job_id").limit(limit).offset(offset).execute().data
+
+        return [_job(row) for row in self._rows("listing jobs", ask)]
+
     def events(self, job_id: str) -> list[Event]:
         """A job's events, oldest first."""
         columns = ",".join(Event.model_fields)
@@ -123,18 +159,41 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers):
 
     # -- leases
 
-    def start_lease(self, job_id: str, holder: str, seconds: float) -> bool:
-        """Take the job's lease for a while, unless another holds it."""
-        return bool(self._call("start_lease", {"p_job_id": job_id, "p_holder": holder, "p_seconds": seconds}))
+    def start_lease(self, job_id: str, holder: str, seconds: float) -> Job | None:
+        """Take an open job's lease for so long; None while another holds it."""
+        taken = self._call("start_lease", {"p_job_id": job_id, "p_holder": holder, "p_seconds": seconds})
+        return _job(taken[0]) if taken else None
 
     def renew_lease(self, job_id: str, holder: str, seconds: float) -> bool:
         """Keep a lease that is still the holder's."""
         return bool(self._call("renew_lease", {"p_job_id": job_id, "p_holder": holder, "p_seconds": seconds}))
 
-    def take_over_leases(self, holder: str, seconds: float, limit: int = 100) -> list[Job]:
-        """Take leases that are over, each job by one caller, who holds them for so long."""
-        values = {"p_holder": holder, "p_seconds": seconds, "p_limit": limit}
-        return [_job(row) for row in self._call("take_over_leases", values)]
+    def put_off(
+        self,
+        job_id: str,
+        seconds: float,
+        *,
+        holder: str | None = None,
+        waits_for: str | None = None,
+        stage: Stage | None = None,
+    ) -> bool:
+        """Nobody needs to look at an open job for so long; False if another than ``holder`` works on it."""
+        values = {"p_job_id": job_id, "p_seconds": seconds, "p_holder": holder}
+        return bool(self._call("put_off_job", {**values, "p_waits_for": waits_for, "p_stage": stage}))
+
+    def drop_leases(self, prefix: str, *, died: bool) -> int:
+        """The leases of holders whose name begins so are over: their worker died, or it gives them back."""
+        return int(self._call("drop_leases", {"p_prefix": prefix, "p_died": died}))
+
+    def take_over_leases(self, seconds: float, limit: int = 100) -> list[Job]:
+        """Take jobs whose time is over, each by one caller; whoever held one has died."""
+        return [_job(row) for row in self._call("take_over_leases", {"p_seconds": seconds, "p_limit": limit})]
+
+    def admit(self, live: int, seconds: float, limit: int = 100) -> list[Job]:
+        """Let the next jobs in, the important first, while fewer than ``live`` are in the queue or at work."""
+        rows = self._call("admit_jobs", {"p_live": live, "p_seconds": seconds, "p_limit": limit})
+        order: tuple[Priority, ...] = ("high", "normal", "low")
+        return sorted(map(_job, rows), key=lambda job: (order.index(job.priority), job.created_at, job.job_id))
 
     # -- costs
 

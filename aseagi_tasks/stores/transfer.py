@@ -237,7 +237,7 @@ def _put(records: Records, name: str, batch: list[dict[str, Any]]) -> int:
 
 
 def _canonical(row: dict[str, Any], table: Table) -> dict[str, Any]:
-    """A row as every store would write it: moments in UTC to the microsecond, money and durations as floats."""
+    """A row as every store would write it: moments in UTC, money and durations as floats, yes and no."""
     found = {}
     for name in table.columns:
         value = row[name]
@@ -245,6 +245,8 @@ def _canonical(row: dict[str, Any], table: Table) -> dict[str, Any]:
             value = datetime.fromisoformat(value).astimezone(UTC).isoformat(timespec="microseconds")
         elif value is not None and name in ("usd", "seconds"):
             value = float(value)
+        elif name == "again":
+            value = bool(value)
         found[name] = value
     return found
 

@@ -47,6 +47,8 @@ INSERT INTO telegram_answers (job_id, telegram_id, name, created_at, answered_at
 INSERT INTO instances (instance_id, label, state)
     SELECT n::text, n::text, CASE WHEN n % 1000 = 0 THEN 'JOINED' ELSE 'GONE' END
     FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO processing_jobs (job_id, source, priority)
+    SELECT 'waits-' || n, 'raw/x', 'low' FROM generate_series(1, 20000) AS n;
 ANALYZE;
 """
 #: what is asked → the statement, as PostgREST or a function sends it, and the index it is to use
@@ -66,6 +68,11 @@ QUERIES = {
         "documents_by_age",
     ),
     "newest jobs": ("SELECT * FROM processing_jobs ORDER BY created_at DESC, job_id DESC LIMIT 20", "jobs_by_age"),
+    "jobs of a day": (
+        "SELECT * FROM processing_jobs WHERE created_at >= now() - interval '30 hours'"
+        " AND created_at < now() - interval '6 hours' ORDER BY created_at, job_id LIMIT 500 OFFSET 3",
+        "jobs_by_age",
+    ),
     "newest jobs of a status": (
         "SELECT * FROM processing_jobs WHERE status = 'processing' ORDER BY created_at DESC, job_id DESC LIMIT 20",
         "jobs_by_status",
@@ -110,7 +117,8 @@ CALLS = {
     "word": ("SELECT * FROM search_documents(ARRAY['word4711'])", "documents_by_word"),
     "words and a phrase": ("SELECT * FROM search_documents(ARRAY['court motion', 'word4711'])", "documents_by_word"),
     "name with a typing error": ("SELECT * FROM search_documents(ARRAY['Pelworth'])", "known_names_by_likeness"),
-    "leases that are over": ("SELECT * FROM take_over_leases('me', 60, 10)", "jobs_by_lease"),
+    "leases that are over": ("SELECT * FROM take_over_leases(60, 10)", "jobs_by_lease"),
+    "jobs to admit": ("SELECT * FROM admit_jobs(1000, 60, 10)", "jobs_to_admit"),
     "updates to deal with": ("SELECT * FROM open_updates()", "telegram_updates_open"),
     "next bulk run": ("SELECT * FROM claim_bulk_run('me', 60)", "bulk_runs_to_do"),
     "reservation": ("SELECT reserve_cost('x', NULL, 'gpu', 1, 2)", "costs_by_time"),

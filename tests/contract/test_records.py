@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from aseagi_tasks.documents import STAGES, Source
+from aseagi_tasks.documents import STAGES, Source, Stage
 from aseagi_tasks.errors import Cancelled, ConfigError, NotFound, RecordsUnavailable
-from aseagi_tasks.stores.records import ANYTHING, Document, Records, Wanted
+from aseagi_tasks.stores.records import ANYTHING, Document, Job, Records, Wanted
 from aseagi_tasks.stores.sqlite import SqliteRecords
 from tests.servers.cloud import Project
 
@@ -161,6 +161,17 @@ def test_lists_are_newest_first_and_paged(records: Records) -> None:
     assert records.counts() == {"queued": 4, "processing": 0, "completed": 0, "error": 0, "cancelled": 1}
 
 
+def test_jobs_of_a_span_come_oldest_first_and_paged(records: Records) -> None:
+    made = [records.register_job(f"j{number}", "raw/a.pdf", "normal", None) for number in range(5)]
+    ordered = sorted(made, key=lambda job: (job.created_at, job.job_id))
+    first, last = ordered[0].created_at, ordered[-1].created_at
+    assert records.jobs_between(first, last + timedelta(seconds=1)) == ordered
+    assert records.jobs_between(first, last + timedelta(seconds=1), limit=2, offset=2) == ordered[2:4]
+    before_last = [job for job in ordered if job.created_at < last]
+    assert records.jobs_between(first, last) == before_last
+    assert records.jobs_between(last + timedelta(seconds=1), last + timedelta(days=1)) == []
+
+
 def test_search_ranks_and_shows_where(records: Records) -> None:
     finished(records, "a", "The court grants the motion. Pellworth is named once here.")
     finished(
@@ -274,17 +285,113 @@ def test_lease_has_one_holder_until_it_is_over(records: Records) -> None:
     assert not records.start_lease(job_id, "two", 60)
     assert records.renew_lease(job_id, "one", 60)
     assert not records.renew_lease(job_id, "two", 60)
-    assert records.take_over_leases("reaper", 60) == []
+    assert records.take_over_leases(60) == []
     assert records.renew_lease(job_id, "one", -1)
-    assert [job.job_id for job in records.take_over_leases("reaper", -1)] == [job_id]
-    assert [job.job_id for job in records.take_over_leases("next reaper", 60)] == [job_id]
-    assert records.take_over_leases("reaper", 60) == []
+    assert [job.job_id for job in records.take_over_leases(-1)] == [job_id]
+    assert [job.deaths for job in records.take_over_leases(60)] == [1], "a death is counted once"
+    assert records.take_over_leases(60) == []
     assert not records.renew_lease(job_id, "one", 60)
-    assert records.renew_lease(job_id, "next reaper", -1)
-    assert records.start_lease(job_id, "two", 60)
+    assert records.start_lease(job_id, "two", -1)
+    taken = records.start_lease(job_id, "three", 60)
+    assert taken is not None and taken.deaths == 2
     records.cancel(job_id)
-    assert not records.renew_lease(job_id, "two", 60)
-    assert not records.start_lease(job_id, "three", 60)
+    assert not records.renew_lease(job_id, "three", 60)
+    assert not records.start_lease(job_id, "four", 60)
+    assert records.take_over_leases(60) == []
+
+
+def lost(records: Records, job_id: str) -> list[tuple[str | None, str | None]]:
+    return [(event.stage, event.worker) for event in records.events(job_id) if event.kind == "lost"]
+
+
+def test_stage_that_another_runs_is_not_begun_and_a_dead_one_is_counted(records: Records) -> None:
+    job_id, _ = begun(records)
+
+    def begin(holder: str, stage: Stage = "ocr", seconds: float = 60) -> Job | None:
+        return records.begin_stage(job_id, stage, "w", holder=holder, lease_s=seconds)
+
+    assert begin("a@h/1/2/")
+    assert begin("b@h/1/2/") is None
+    assert begin("b@h/1/2/", "upload") is None
+    again = begin("a@h/1/2/", seconds=-1)
+    assert again is not None and (again.deliveries, again.deaths) == (2, 0)
+    assert lost(records, job_id) == []
+    job = begin("b@h/1/2/")
+    assert job is not None and (job.deliveries, job.deaths) == (3, 1)
+    assert lost(records, job_id) == [("ocr", "a@h")]
+    assert not records.end_stage(job_id, "ocr", 1, "w", {}, then="analyze", holder="a@h/1/2/", lease_s=60)
+    assert records.end_stage(job_id, "ocr", 1, "w", {}, then="analyze", holder="b@h/1/2/", lease_s=60)
+    now = records.job(job_id)
+    assert (now.stage, now.deliveries, now.deaths) == ("analyze", 0, 0)
+    assert [event.kind for event in records.events(job_id)].count("finished") == 1
+    assert begin("a@h/1/2/", "ocr") is None, "an old message"
+    assert begin("a@h/1/2/", "analyze")
+    records.cancel(job_id)
+    with pytest.raises(Cancelled):
+        begin("a@h/1/2/", "analyze")
+    assert not records.end_stage(job_id, "analyze", 1, "w", {}, then="upload", holder="a@h/1/2/")
+
+
+def test_what_waits_is_left_alone_until_its_time_is_over(records: Records) -> None:
+    job_id, document = begun(records)
+    records.begin_stage(job_id, "analyze", "w", holder="a/1/", lease_s=60)
+    assert not records.put_off(job_id, 60, waits_for="nothing"), "somebody works on it"
+    assert records.put_off(job_id, 60, holder="a/1/", waits_for="a batch")
+    assert records.job(job_id).waits_for == "a batch"
+    assert records.take_over_leases(60) == []
+    records.register_job("other", "raw/a.pdf", "normal", None)
+    assert records.claim(job_id, document.document_id, NOW).job_id == job_id
+    late = datetime.now(UTC) + timedelta(hours=1)
+    assert records.claim("other", document.document_id, late).job_id == job_id
+    assert records.put_off(job_id, -1, waits_for="a batch", stage="ocr")
+    (over,) = records.take_over_leases(60)
+    assert (over.stage, over.deaths) == ("ocr", 0)
+    begun_again = records.begin_stage(job_id, "ocr", "w", holder="b/1/", lease_s=60)
+    assert begun_again is not None and begun_again.waits_for is None
+    records.fail(job_id, "ocr", "X", "x")
+    assert not records.put_off(job_id, 60)
+
+
+def test_leases_of_a_worker_are_dropped_by_its_name(records: Records) -> None:
+    ids = [begun(records, content)[0] for content in "abc"]
+    for job_id, holder in zip(ids, ("w@h/1/10/", "w@h/1/101/", "w@h_/1/10/"), strict=True):
+        records.begin_stage(job_id, "ocr", "w", holder=holder, lease_s=60)
+    assert records.drop_leases("w@h/1/10/", died=True) == 1
+    assert [(job.job_id, job.deaths) for job in records.take_over_leases(60)] == [(ids[0], 1)]
+    assert records.drop_leases("w@h/", died=False) == 1
+    assert [(job.job_id, job.deaths) for job in records.take_over_leases(60)] == [(ids[1], 0)]
+    assert records.drop_leases("w@h/", died=True) == 0
+
+
+def test_jobs_are_admitted_by_priority_and_age_up_to_a_number(records: Records) -> None:
+    for number in range(6):
+        records.register_job(f"j{number}", "raw/a", "low" if number < 3 else "normal", None)
+
+    def admit(live: int, limit: int = 100) -> list[str]:
+        return [job.job_id for job in records.admit(live, 60, limit)]
+
+    assert admit(2) == ["j3", "j4"]
+    assert admit(2) == []
+    assert records.put_off("j3", 60, waits_for="a batch")  # is not live
+    assert admit(2) == ["j5"]
+    records.register_job("now", "raw/a", "high", None)
+    assert admit(2) == ["now"], "before those that wait, and though all places are taken"
+    records.cancel("j4")
+    records.fail("j5", None, "X", "x")
+    assert admit(2) == ["j0"]
+    assert admit(10, limit=1) == ["j1"]
+    records.cancel("j2")
+    assert admit(10) == []
+    assert records.put_off("j0", -1)
+    assert [job.job_id for job in records.take_over_leases(60)] == ["j0"]
+
+
+def test_job_keeps_what_was_asked(records: Records) -> None:
+    job = records.register_job("j", "raw/a", "normal", "me", again=True, ocr_engine="trocr")
+    assert (job.again, job.ocr_engine) == (True, "trocr")
+    assert records.job("j") == job == records.jobs()[0]
+    plain = records.register_job("k", "raw/a", "normal", "me")
+    assert (plain.again, plain.ocr_engine, plain.waits_for, plain.deaths) == (False, None, None, 0)
 
 
 def test_budget_is_not_passed_by_reservations_and_ledger_together(records: Records) -> None:

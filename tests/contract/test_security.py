@@ -111,9 +111,18 @@ EXPECTED: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
 CASES = list(itertools.product(EXPECTED, TABLES, VERBS))
 
 CONTROL = {"register_job", "register_document", "claim_document", "charge_cost", "reserve_cost", "settle_cost"}
-CONTROL |= {"start_lease", "take_over_leases", "claim_bulk_run", "sum_costs", "save_texts", "daily_totals"}
+CONTROL |= {
+    "start_lease",
+    "take_over_leases",
+    "admit_jobs",
+    "claim_bulk_run",
+    "sum_costs",
+    "save_texts",
+    "daily_totals",
+}
 CONTROL |= {"correct_document", "keep_update", "open_updates", "end_updates"}
 STAGE = {"begin_stage", "end_stage", "add_event", "end_job", "complete_job", "save_text", "renew_lease"}
+STAGE |= {"put_off_job", "drop_leases"}
 LOOK = {"search_documents", "count_jobs", "find_documents", "document_conditions"}
 PARTS = {"search_words", "search_vector", "without_accents", "token_instance", "is_given_document", "is_given_job"}
 TRIGGERS = {"touch_updated_at", "status_moves_forwards", "ledger_is_not_changed", "add_cost_to_job", "keep_names"}

@@ -22,7 +22,7 @@ from aseagi_tasks.errors import DocumentError, NotFound
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Document
 from aseagi_tasks.stores.user_records import Answer, User
-from aseagi_tasks.tasks import process, submit
+from aseagi_tasks.tasks import enqueue, submit
 
 #: What Telegram lets a bot fetch.
 MAX_FETCH_BYTES = 20_000_000
@@ -169,7 +169,7 @@ def _is_published(desk: Desk, document: Document) -> bool:
 
 
 def _queue(key: str, user: User, job_id: str) -> None:
-    process.apply_async((key, "high", requester(user)), task_id=job_id)
+    enqueue(job_id, key, "high", requested_by=requester(user), again=False, ocr_engine=None)
 
 
 def _upload_key(answer: Answer) -> str:

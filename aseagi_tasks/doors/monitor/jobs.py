@@ -82,13 +82,13 @@ def change_jobs(action: str, ids: list[str]) -> list[str]:
     Raises:
         NotFound: there is no such job; those before it were changed.
     """
-    from aseagi_tasks.tasks import resubmit
+    from aseagi_tasks.tasks import cancel, resubmit
 
     records, done = services.records(), []
     for ident in ids:
         job = records.job(ident)
         if action == "cancel":
-            records.cancel(job.job_id)
+            cancel(job.job_id)
             done.append(job.job_id)
         elif job.status in FINAL:
             done.append(resubmit(job, job.priority))
