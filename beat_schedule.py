@@ -20,6 +20,7 @@ class Every(schedule):
 BEAT_SCHEDULE = {
     "reap": {"task": "aseagi.control.reap", "schedule": Every(settings().reap_every_s)},
     "backup": {"task": "aseagi.control.backup", "schedule": crontab(hour=3, minute=50)},
+    "batches": {"task": "aseagi.control.batches", "schedule": Every(60)},
     "certificate": {"task": "aseagi.control.certificate", "schedule": crontab(hour=0, minute=20)},
     "clean": {"task": "aseagi.control.clean", "schedule": crontab(hour=4, minute=20)},
 }

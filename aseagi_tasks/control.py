@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from aseagi_tasks import keys, services
-from aseagi_tasks.admission import feed, in_queue, reached, send
+from aseagi_tasks.admission import feed, go_on, in_queue, reached, send
 from aseagi_tasks.celery import app
 from aseagi_tasks.delivery import MAX_DEATHS, set_aside
 from aseagi_tasks.documents import FINAL
-from aseagi_tasks.errors import NotFound, Quarantined, RecordsUnavailable
+from aseagi_tasks.errors import NotFound, NotSetUp, Quarantined, RecordsUnavailable, TransientError
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Job
+
+log = logging.getLogger(__name__)
 
 #: Leftovers of jobs that ended without clearing up are kept this long, for a look at what went wrong.
 KEEP = timedelta(days=1)
@@ -109,6 +113,32 @@ def certificate() -> list[str]:
         services.notifier().tell(f"The certificate of {day} {verdict}: {certified.summary()}. {key}")
         made.append(key)
     return made
+
+
+@app.task(name="aseagi.control.batches")
+def batches() -> dict[str, int]:
+    """Submit what was collected for Message Batches, and let documents go on whose answers are there."""
+    from aseagi_tasks.stages.batches import Batches, let_go
+
+    conf = settings()
+    if conf.analyst_in_use != "claude":
+        return {"let_go": let_go(services.storage(), _answered)}
+    tending = Batches(
+        services.records(), services.storage(), services.claude().service, _answered, wait_s=conf.claude_batch_wait_s
+    )
+    try:
+        return tending.tend(datetime.now(UTC))
+    except NotSetUp as exc:
+        services.tell_once(":".join((type(exc).__name__, *map(str, exc.args[2:]))), f"Documents wait. {exc}")
+    except TransientError as exc:
+        log.info("message batches: %s", exc)
+    return {}
+
+
+def _answered(job_id: str) -> None:
+    """A job goes on where its document waited for an answer; one that has ended does not."""
+    with suppress(NotFound):
+        go_on(services.records().job(job_id))
 
 
 def _has_ended(job_id: str) -> bool:

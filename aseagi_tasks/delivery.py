@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import shutil
 import sys
 import time
@@ -30,9 +31,12 @@ from aseagi_tasks.admission import check_queue, feed, feed_if_possible, is_disk_
 from aseagi_tasks.celery import app
 from aseagi_tasks.documents import FINAL, STAGES, Priority, Source, Stage
 from aseagi_tasks.errors import (
+    AnalystUnavailable,
     AseagiError,
+    BudgetExceeded,
     Cancelled,
     ConfigError,
+    NotSetUp,
     Quarantined,
     RateLimited,
     RecordsUnavailable,
@@ -50,31 +54,46 @@ QUEUE_AWAY = (RedisError, OperationalError)
 #: A job that waits for room on the disk looks again so often.
 DISK_PAUSE_S = 15
 
-#: Redis hash: jobs that cannot go on since the records do not answer → stage, since when, why.
-_WAITING = "aseagi:waiting-for-records"
+#: Redis hash: jobs that cannot go on → stage, since when, why, and the class of the error.
+_WAITING = "aseagi:waiting"
+#: Errors that are nobody's but a service's or the settings': how often a stage is tried again.
+_PATIENCE: dict[type[TransientError], int] = {
+    **dict.fromkeys((RecordsUnavailable, RateLimited, NotSetUp, BudgetExceeded), sys.maxsize),
+    AnalystUnavailable: 60,  # an hour
+}
 
 
 def note_waiting(job_id: str, stage: str | None, exc: BaseException) -> None:
-    """Keep it where `status` finds it: in Redis, since the records are away."""
-    value = {"stage": stage or "intake", "since": datetime.now(UTC).isoformat(timespec="seconds"), "error": str(exc)}
+    """Keep it where `status` finds it: in Redis, since the records may be away."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    value = {"stage": stage or "intake", "since": now, "error": str(exc), "for": type(exc).__name__}
     with suppress(RedisError):
         app.backend.client.hset(_WAITING, job_id, json.dumps(value))
         app.backend.client.expire(_WAITING, 7 * 86_400)
 
 
-def forget_waiting(job_id: str) -> None:
-    """The records have answered."""
+def forget_waiting(job_id: str, what: type[TransientError] | None = None) -> None:
+    """It goes on; with ``what``, only if it waited for that."""
     with suppress(RedisError):
+        if what is not None:
+            why = app.backend.client.hget(_WAITING, job_id)
+            if why is None or json.loads(why).get("for") != what.__name__:
+                return
         app.backend.client.hdel(_WAITING, job_id)
 
 
-def waiting_for_records() -> dict[str, dict[str, str]]:
-    """Jobs that wait for the records: ``{job_id: {stage, since, error}}``. In stage ``record`` the results are done."""
+def waiting() -> dict[str, dict[str, str]]:
+    """Jobs that wait for something that is not theirs: ``{job_id: {stage, since, error, for}}``."""
     try:
         found = app.backend.client.hgetall(_WAITING)
     except RedisError:
         return {}
     return {key.decode(): json.loads(value) for key, value in found.items()}
+
+
+def waiting_for_records() -> dict[str, dict[str, str]]:
+    """Those that wait for the records. In stage ``record`` the results are done."""
+    return {job_id: why for job_id, why in waiting().items() if why.get("for") == RecordsUnavailable.__name__}
 
 
 def explain(exc: BaseException, stage: str) -> tuple[str, str]:
@@ -212,26 +231,32 @@ class StageTask(Task):
             self.retry_backoff, self.request.retries, self.retry_backoff_max, full_jitter=self.retry_jitter
         )
 
-    def _has_heard(self, job_id: str) -> None:
-        """From the records, which a task that is tried again may have been waiting for."""
+    def _has_heard(self, job_id: str, what: type[TransientError] | None = None) -> None:
+        """From what a task that is tried again may have been waiting for."""
         if self.request.retries:
-            forget_waiting(job_id)
+            forget_waiting(job_id, what)
 
     def retry(self, *args: Any, exc: BaseException | None = None, countdown: float | None = None, **kwargs: Any) -> Any:
-        """Celery's, but never sooner than a service that limits us said, and without end where that is what it takes.
+        """Celery's, but never sooner than a service that limits us said, and for as long as ``_PATIENCE`` has it.
 
         While the records are away, or the disk is full: what a stage made is in the bucket, so to try again costs
         little, and to give up could not be recorded either.
         """
         job_id = self.job_id(self.request.id, self.request.args)
-        if isinstance(exc, (RecordsUnavailable, *QUEUE_AWAY)) or is_disk_full(exc):
+        if isinstance(exc, QUEUE_AWAY) or is_disk_full(exc):
             kwargs["max_retries"] = sys.maxsize
-        if isinstance(exc, RecordsUnavailable):
-            note_waiting(job_id, self.stage, exc)
+        for kind, tries in _PATIENCE.items():
+            if isinstance(exc, kind):
+                kwargs["max_retries"] = tries
+                note_waiting(job_id, self.stage, exc)
         if is_disk_full(exc):
             countdown = max(countdown or 0, DISK_PAUSE_S)
+        if isinstance(exc, (NotSetUp, BudgetExceeded)):
+            countdown = settings().claude_look_again_s * random.uniform(0.5, 1.5)
+            services.tell_once(":".join((type(exc).__name__, *map(str, exc.args[2:]))), f"Documents wait. {exc}")
         if isinstance(exc, RateLimited):
-            countdown = max(countdown or 0, exc.retry_after_s)
+            # never sooner, and not all at once; a longer pause than a message may be held for is asked for again
+            countdown = min(max(countdown or 0, exc.retry_after_s * random.uniform(1.0, 1.2)), 1_800)
         wait_s = (self.default_retry_delay if countdown is None else countdown) + settings().lease_s
         if not leases.give_back(job_id, leases.holder(self.request.hostname or "?"), wait_s):
             raise Ignore  # another has it, or it has ended
@@ -333,7 +358,7 @@ def stage(name: Stage, **options: Any) -> Callable[[Callable[..., Any]], Any]:
                 return records.begin_stage(job_id, name, worker, holder=holder, lease_s=lease_s)
 
             with self.leased(job_id, begin) as job:
-                self._has_heard(job_id)
+                self._has_heard(job_id, RecordsUnavailable)
                 if job.status in FINAL and not (name == "record" and job.status == "completed"):
                     raise Ignore
                 document = records.document(job.document_id or "")

@@ -2,7 +2,7 @@
 
     AseagiError              exit code 1
     ├ TransientError   4     retried: RateLimited, StorageUnavailable, RecordsUnavailable, AnalystUnavailable,
-    │                        OutOfMemory, DiskFull, QueueFull
+    │                        OutOfMemory, DiskFull, QueueFull; waited for without limit: BudgetExceeded, NotSetUp
     ├ DocumentError    3     final for this document: NotADocument, NotFound, Altered, Encrypted, TooLarge, NoPages,
     │                        Unreadable, Refused, Quarantined, NotACertificate, Differs
     ├ Cancelled        6     somebody asked for the job to stop
@@ -67,6 +67,25 @@ class AnalystUnavailable(TransientError):
     """Args: model, the provider's words."""
 
     template = "{0} did not answer: {1}"
+
+
+class BudgetExceeded(TransientError):
+    """Waits without limit: for the next UTC day, or for a larger limit.
+
+    Args: what it is for, USD wanted, limit in USD, the setting that holds the limit.
+    """
+
+    template = "{0} may cost {1:.4f} USD, and {3} leaves no room for that (it is {2:g} USD)."
+
+
+class NotSetUp(TransientError):
+    """A service refuses us, not the document: work waits until it is put right.
+
+    Args: setting, what is wrong, the cure.
+    """
+
+    exit_code = 5
+    template = "{0}: {1} {2}"
 
 
 class OutOfMemory(TransientError):

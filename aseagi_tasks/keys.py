@@ -2,7 +2,8 @@
 
     raw/YYYY/MM/DD/<document_id>.<ext>
     processed/YYYY/MM/DD/<document_id>/{ocr.txt, analysis.json, thumbnail.jpg, searchable.pdf, metadata.json}
-    cache/<job_id>/{pages.json, ocr.json, analysis.json, thumbnail.jpg}
+    cache/<job_id>/{pages.json, layers.json, ocr.json, dialogue.json, analysis.json, thumbnail.jpg}
+    batches/requests/<job_id>_<call>.json, batches/sent/<batch_id>.json
     backups/YYYY/MM/DD/records-<moment>.{dump, sqlite3}
     exports/certificates/<YYYY-MM-DD or run>-<moment>-<hash>.{json, pdf}
 
@@ -43,6 +44,16 @@ def processed(document_id: str, day: date) -> str:
 def cache(job_id: str, name: str = "") -> str:
     """A job's intermediate result, or with no name the prefix of all of them."""
     return f"cache/{job_id}/{name}"
+
+
+def batch_request(custom_id: str = "") -> str:
+    """A request to Claude that waits for a batch or for its answer, or with no id the prefix of all of them."""
+    return f"batches/requests/{custom_id}.json" if custom_id else "batches/requests/"
+
+
+def batch_members(batch_id: str) -> str:
+    """Which requests a batch has."""
+    return f"batches/sent/{batch_id}.json"
 
 
 def backup(now: datetime, extension: str) -> str:

@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from aseagi_tasks.errors import ConfigError
 from aseagi_tasks.notify import ConsoleNotifier, Notifier, TelegramNotifier
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from aseagi_tasks.analysis.analyst import Analyst
+    from aseagi_tasks.analysis.claude import ClaudeAnalyst
     from aseagi_tasks.reading.recognizer import Recognizer
     from aseagi_tasks.reading.tesseract import Tesseract
     from aseagi_tasks.stores.records import Records
@@ -116,6 +117,11 @@ def has_weights(model: str) -> bool:
     return (Path(model) / "config.json").is_file() or any(cache_folder.glob("snapshots/*/config.json"))
 
 
+def read_line(image: Any, dpi: float) -> tuple[str, float]:
+    """What reads a single line, whatever engine reads pages; see ``Tesseract.line``."""
+    return _tesseract().line(image, dpi)
+
+
 def recognizer(asked: str | None = None) -> Recognizer:
     """What reads page images; ``asked`` as for ``ocr_engine``. Models are loaded when the first page is read."""
     engine, model = ocr_engine(asked)
@@ -152,17 +158,23 @@ def analyst() -> Analyst:
     """What finds facts in the text."""
     conf = settings()
     if conf.analyst_in_use == "claude":
-        from aseagi_tasks.analysis.claude import ClaudeAnalyst
-
-        assert conf.anthropic_api_key is not None  # settings() has checked
-        return ClaudeAnalyst(
-            api_key=conf.anthropic_api_key.get_secret_value(),
-            model=conf.claude_model,
-            base_url=conf.anthropic_base_url,
-        )
+        return claude()
     from aseagi_tasks.analysis.rules import RulesAnalyst
 
     return RulesAnalyst()
+
+
+@cache
+def claude() -> ClaudeAnalyst:
+    """The analyst that asks Claude; its pauses are those of every worker."""
+    from aseagi_tasks.analysis.claude import ClaudeAnalyst
+    from aseagi_tasks.analysis.service import Service
+    from aseagi_tasks.stores.pace import Pace
+
+    conf = settings()
+    assert conf.anthropic_api_key is not None  # settings() has checked
+    key = conf.anthropic_api_key.get_secret_value()
+    return ClaudeAnalyst(Service(key, conf.anthropic_base_url, pace=Pace(redis(), "claude")), conf.claude_model)
 
 
 @cache

@@ -71,6 +71,11 @@ class Settings(BaseSettings):
     anthropic_api_key: SecretStr | None = None
     anthropic_base_url: str | None = None
     claude_model: str = "claude-haiku-5-5"
+    claude_daily_usd: float = Field(5.0, gt=0, description="What Claude may cost on one UTC day.")
+    claude_document_usd: float = Field(1.0, gt=0, description="What one document may cost at most, known beforehand.")
+    claude_look_again_s: int = Field(180, ge=1, le=900, description="For what waits for money or for a key.")
+    claude_batches: Literal["low", "never"] = "low"
+    claude_batch_wait_s: int = Field(60, ge=1, le=3600, description="A batch is sent when nothing came for so long.")
 
     ocr_engine: OcrEngine = "auto"
     trocr_model: str = Field("microsoft/trocr-base-handwritten", description="A folder, or a name on Hugging Face.")

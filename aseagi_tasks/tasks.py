@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: A long document is read in slices of this length, so that no message outlives the visibility time-out.
 SLICE_S = 120.0
+#: A job that waits for a message batch sees so often for itself whether its answer came.
+BATCH_LOOK_S = 3_600.0
 #: A second request for a document follows the first until nothing was heard of that for so long.
 FOLLOW_FOR = timedelta(minutes=10)
 
@@ -200,9 +202,11 @@ def fetch(self: StageTask, place: Workplace, job: Job) -> None:
 @stage("rasterize")
 def rasterize(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
     """Original → text layers, blank pages, images of the pages that want recognition, thumbnail."""
+    from aseagi_tasks.stages.doubt import doubt
+
     reading = place.load("pages.json", Reading)
     if reading is None:
-        reading = place.rasterize()
+        reading = doubt(place, place.rasterize(), services.read_line)
         place.storage.upload(place.scratch / "thumbnail.jpg", keys.cache(place.job_id, "thumbnail.jpg"))
         place.save("pages.json", reading)
     return {"pages": len(reading.pages), "unread": sum(page.source is None for page in reading.pages)}
@@ -211,9 +215,11 @@ def rasterize(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
 @stage("ocr")
 def ocr(self: StageTask, place: Workplace, job: Job, engine: str | None = None) -> Mapping[str, Any]:
     """Page images → lines. Reads for a while, keeps what it has, and takes its own place for the rest."""
+    from aseagi_tasks.stages.doubt import believe, doubt
     from aseagi_tasks.stages.ocr import ocr as read_pages
 
-    reading = place.load("ocr.json", Reading) or place.load("pages.json", Reading) or place.rasterize()
+    kept = place.load("ocr.json", Reading) or place.load("pages.json", Reading)
+    reading = kept or doubt(place, place.rasterize(), services.read_line)
     unread = sum(page.source is None for page in reading.pages)
     if unread:
         leases.of(place.job_id).limit(settings().stage_limit_s + settings().page_limit_s * len(reading.pages))
@@ -233,8 +239,8 @@ def ocr(self: StageTask, place: Workplace, job: Job, engine: str | None = None) 
             return time.monotonic() < until
 
         reading = read_pages(reading, place.scratch, services.recognizer(engine), go_on)
-    place.save("ocr.json", reading)
     left = sum(page.source is None for page in reading.pages)
+    place.save("ocr.json", reading if left else believe(place, reading))
     if left:
         self.end(place.job_id, SLICE_S, {"pages_left": left}, "ocr")
         raise self.replace(self.si(*self.request.args).set(priority=message_priority(job.priority, "ocr")))
@@ -243,22 +249,20 @@ def ocr(self: StageTask, place: Workplace, job: Job, engine: str | None = None) 
 
 @stage("analyze")
 def analyze(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
-    """Lines → facts with their evidence; what it cost goes into the ledger once."""
+    """Lines → facts with their evidence. A bulk document's request is left for a batch, and no worker waits for it."""
     from aseagi_tasks.analysis.schema import Analysis
-    from aseagi_tasks.stages.analyze import analyze as find_facts
+    from aseagi_tasks.stages.analyze import find_facts
 
     analysis = place.load("analysis.json", Analysis)
     if analysis is None:
-        analyst = services.analyst()
         reading = place.load("ocr.json", Reading)
         if reading is None:
             raise NotFound(keys.cache(place.job_id, "ocr.json"), "the bucket")
-        analysis = find_facts(reading, place.source.name, analyst)
+        by_batch = job.priority == "low" and settings().claude_batches == "low"
+        analysis = find_facts(place, reading, services.analyst(), services.records(), by_batch=by_batch)
+        if analysis is None:
+            self.wait(place.job_id, "a message batch", BATCH_LOOK_S)  # ``control.batches`` lets it go on
         place.save("analysis.json", analysis)
-    if analysis.cost_usd:
-        detail = {"model": analysis.model, **analysis.usage}
-        once = f"{place.job_id}:analyze"
-        services.records().charge(place.job_id, "claude", analysis.cost_usd, once=once, detail=detail)
     return {"analyst": analysis.analyst}
 
 

@@ -163,12 +163,15 @@ def status(
     from aseagi_tasks.doors import showing
     from aseagi_tasks.doors.stack import Stack
 
-    records, children, waiting = services.records(), Stack(settings()).children(), _waiting()
+    records, children = services.records(), Stack(settings()).children()
+    waiting, others = _waiting()
     try:
         counts, jobs = records.counts(), records.jobs(status=only, limit=limit)
+        batches = records.open_batches()
     except RecordsUnavailable:
         if as_json:
-            print_json({"stack": [child._asdict() for child in children], "waiting_for_records": waiting})
+            stack = [child._asdict() for child in children]
+            print_json({"stack": stack, "waiting_for_records": waiting, "waiting": others})
         else:
             out.print(showing.stack(children), highlight=False)
             out.print(showing.waiting(waiting), highlight=False, soft_wrap=True)
@@ -178,6 +181,8 @@ def status(
             {
                 "stack": [child._asdict() for child in children],
                 "waiting_for_records": waiting,
+                "waiting": others,
+                "batches": [batch.model_dump(mode="json") for batch in batches],
                 "counts": counts,
                 "jobs": [job.model_dump(mode="json") for job in jobs],
             }
@@ -186,6 +191,8 @@ def status(
     out.print(showing.stack(children), highlight=False)
     if waiting:
         out.print(showing.waiting(waiting), highlight=False, soft_wrap=True)
+    for line in showing.held_up(others, batches):
+        out.print(line, highlight=False, soft_wrap=True)
     out.print("jobs:  " + (", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none yet"))
     if jobs:
         names = {job.document_id: records.document(job.document_id).name for job in jobs if job.document_id}
@@ -349,11 +356,12 @@ def _process(
     return max(item.exit_code for item in items)
 
 
-def _waiting() -> dict[str, dict[str, str]]:
-    """Jobs that wait for the records; asked of Redis, which may not run."""
-    from aseagi_tasks.delivery import waiting_for_records
+def _waiting() -> tuple[dict[str, dict[str, str]], dict[str, dict[str, str]]]:
+    """Jobs that wait for the records, and for anything else; asked of Redis, which may not run."""
+    from aseagi_tasks.delivery import waiting, waiting_for_records
 
-    return waiting_for_records()
+    records = waiting_for_records()
+    return records, {job_id: why for job_id, why in waiting().items() if job_id not in records}
 
 
 def _watcher(stack: Any) -> Any:

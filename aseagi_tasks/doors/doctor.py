@@ -161,7 +161,9 @@ def _signing() -> str:
 def _analyst(settings: Settings) -> str:
     if settings.analyst_in_use == "rules":
         return "rules (set ASEAGI_ANTHROPIC_API_KEY for Claude)"
-    return services.analyst().version
+    claude = services.claude()
+    claude.service.count({"model": claude.model, "messages": [{"role": "user", "content": "?"}]})  # costs nothing
+    return f"{claude.version}, key accepted"
 
 
 def _telegram(settings: Settings) -> str:

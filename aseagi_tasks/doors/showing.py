@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from aseagi_tasks.analysis.schema import Analysis, Fact, Party
 from aseagi_tasks.doors.following import Item
-from aseagi_tasks.stores.records import Document, Event, Hit, Job
+from aseagi_tasks.stores.records import Batch, Document, Event, Hit, Job
 from aseagi_tasks.stores.user_records import Correction
 
 
@@ -135,6 +135,18 @@ def waiting(jobs: Mapping[str, Mapping[str, str]]) -> str:
     lines = [f"[yellow]{len(jobs)} waiting for the records[/yellow], {done} of them finished (results in the bucket)"]
     lines += [f"  {job_id} at {job['stage']} since {job['since']}" for job_id, job in list(jobs.items())[:10]]
     return "\n".join(lines)
+
+
+def held_up(jobs: Mapping[str, Mapping[str, str]], batches: Sequence[Batch]) -> Iterator[str]:
+    """What jobs wait for beside the records, each reason once, and message batches."""
+    reasons: dict[str, list[str]] = {}
+    for job in jobs.values():  # of a budget each says how much it wants
+        reasons.setdefault(job["for"] if job["for"] == "BudgetExceeded" else job["error"], []).append(job["error"])
+    for errors in reasons.values():
+        yield f"[yellow]{len(errors)} waiting:[/yellow] {escape(errors[0])}"
+    for batch in batches:
+        how = f"sent as {batch.service_id}" if batch.service_id else "about to be sent"
+        yield f"batch of {batch.requests} {how}, {batch.created_at:%Y-%m-%d %H:%M} UTC"
 
 
 def events(rows: Sequence[Event]) -> Table:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from aseagi_tasks.documents import Frozen, MediaType, Priority, Source, Stage, Status
 from aseagi_tasks.stores.user_records import UserRecords
+
+#: ``ended``: its results were taken. ``dropped``: it was never submitted.
+BatchState = Literal["intent", "sent", "ended", "dropped"]
 
 
 class Document(Frozen):
@@ -76,6 +79,21 @@ class Event(Frozen):
     seconds: float | None
     worker: str | None
     detail: Mapping[str, Any] = {}
+
+
+class Batch(Frozen):
+    """One row of ``message_batches``: requests to Claude that were, or shall be, submitted together.
+
+    Attributes:
+        state: ``intent``: about to be submitted, and perhaps it was. ``sent``: it was, under ``service_id``.
+        requests: how many.
+    """
+
+    batch_id: str
+    state: BatchState
+    service_id: str | None
+    requests: int
+    created_at: datetime
 
 
 class Hit(Frozen):
@@ -229,12 +247,21 @@ class Records(UserRecords, Protocol):
         """Set money aside before it is spent.
 
         Returns:
-            False if the UTC day's ledger and reservations leave less than ``usd`` of the budget. The same ``once``
-            again is True while it is reserved and after it was settled.
+            False if the UTC day's ledger and reservations of this kind leave less than ``usd`` of the budget. The same
+            ``once`` again is True while it is reserved and after it was settled.
         """
 
     def settle(self, usd: float, *, once: str, detail: Mapping[str, Any]) -> bool:
         """Put what it cost into the ledger and free what was reserved; 0 frees it only. False if there is none."""
+
+    def intend_batch(self, batch_id: str, requests: int) -> bool:
+        """Say, before it is submitted, that a message batch will be. False while another is about to be."""
+
+    def move_batch(self, batch_id: str, state: BatchState, service_id: str | None = None) -> bool:
+        """Move a batch on; a state only moves forwards. False if it did not move."""
+
+    def open_batches(self) -> list[Batch]:
+        """Batches that are neither ended nor dropped, oldest first."""
 
     def start_lease(self, job_id: str, holder: str, seconds: float) -> Job | None:
         """Take an open job's lease for so long; None while another holds it.

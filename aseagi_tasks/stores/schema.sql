@@ -110,6 +110,17 @@ CREATE TABLE cost_reservations (
 ) STRICT;
 CREATE INDEX cost_reservations_by_time ON cost_reservations (at);
 
+-- Requests to Claude that go together. One row before the call, so that a restart neither loses nor doubles it.
+CREATE TABLE message_batches (
+    batch_id TEXT PRIMARY KEY,
+    state TEXT NOT NULL CHECK (state IN ('intent', 'sent', 'ended', 'dropped')),
+    service_id TEXT UNIQUE,
+    requests INTEGER NOT NULL CHECK (requests > 0),
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX one_intent ON message_batches (state) WHERE state = 'intent';
+
 CREATE VIRTUAL TABLE search USING fts5 (
     document_id UNINDEXED, title, case_number, parties, name, text,
     tokenize = "unicode61 remove_diacritics 2"

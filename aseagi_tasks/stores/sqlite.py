@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from aseagi_tasks.documents import Priority, Source, Stage, Status
 from aseagi_tasks.errors import NotFound
-from aseagi_tasks.stores.records import Document, Event, Job
+from aseagi_tasks.stores.records import Batch, BatchState, Document, Event, Job
 from aseagi_tasks.stores.sqlite_access import SqliteAccess
 from aseagi_tasks.stores.sqlite_file import iso
 from aseagi_tasks.stores.sqlite_leases import JOB, OPEN, SqliteLeases, event, job_of, moment, one_job
@@ -166,8 +166,9 @@ class SqliteRecords(SqliteLeases, SqliteSearch, SqliteAccess, SqliteUsers):
                 return True
             added = db.execute(
                 "INSERT INTO cost_reservations (once, at, kind, usd, job_id) SELECT :once, :now, :kind, :usd, :job_id"
-                " WHERE (SELECT coalesce(sum(usd), 0) FROM costs WHERE at >= :today)"
-                " + (SELECT coalesce(sum(usd), 0) FROM cost_reservations WHERE at >= :today) + :usd <= :budget"
+                " WHERE (SELECT coalesce(sum(usd), 0) FROM costs WHERE kind = :kind AND at >= :today)"
+                " + (SELECT coalesce(sum(usd), 0) FROM cost_reservations WHERE kind = :kind AND at >= :today)"
+                " + :usd <= :budget"
                 " ON CONFLICT (once) DO UPDATE SET at = excluded.at, usd = excluded.usd",
                 {
                     **{"once": once, "now": moment(), "kind": kind, "usd": usd, "job_id": job_id},
@@ -195,6 +196,39 @@ class SqliteRecords(SqliteLeases, SqliteSearch, SqliteAccess, SqliteUsers):
             "adding up costs", "SELECT kind, sum(usd) AS usd FROM costs WHERE at >= ? GROUP BY kind", (iso(since),)
         )
         return {row["kind"]: row["usd"] for row in rows}
+
+    # -- message batches
+
+    def intend_batch(self, batch_id: str, requests: int) -> bool:
+        """Say, before it is submitted, that a message batch will be. False while another is about to be."""
+        with self._write("intending a batch") as db:
+            added = db.execute(
+                "INSERT INTO message_batches (batch_id, state, requests, created_at, updated_at)"
+                " VALUES (?, 'intent', ?, ?, ?) ON CONFLICT DO NOTHING",
+                (batch_id, requests, now := moment(), now),
+            )
+            return added.rowcount == 1
+
+    def move_batch(self, batch_id: str, state: BatchState, service_id: str | None = None) -> bool:
+        """Move a batch on; a state only moves forwards. False if it did not move."""
+        before = {"sent": ("intent",), "ended": ("sent",), "dropped": ("intent",)}.get(state, ())
+        with self._write("moving a batch") as db:
+            moved = db.execute(
+                "UPDATE message_batches SET state = ?, service_id = coalesce(?, service_id), updated_at = ?"
+                " WHERE batch_id = ? AND state IN (SELECT value FROM json_each(?))",
+                (state, service_id, moment(), batch_id, json.dumps(before)),
+            )
+            return moved.rowcount == 1
+
+    def open_batches(self) -> list[Batch]:
+        """Batches that are neither ended nor dropped, oldest first."""
+        rows = self._read(
+            "listing batches",
+            "SELECT batch_id, state, service_id, requests, created_at FROM message_batches"
+            " WHERE state IN ('intent', 'sent') ORDER BY created_at, batch_id",
+            (),
+        )
+        return [Batch(**dict(row)) for row in rows]
 
     # -- documents
 

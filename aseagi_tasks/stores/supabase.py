@@ -17,7 +17,7 @@ from supabase import Client
 from aseagi_tasks.documents import Priority, Source, Stage, Status
 from aseagi_tasks.errors import Cancelled, NotFound
 from aseagi_tasks.stores.query import parts_of_query, storable
-from aseagi_tasks.stores.records import ANYTHING, Document, Event, Hit, Job, Wanted
+from aseagi_tasks.stores.records import ANYTHING, Batch, BatchState, Document, Event, Hit, Job, Wanted
 from aseagi_tasks.stores.supabase_access import SupabaseAccess
 from aseagi_tasks.stores.supabase_api import MAX_ROWS
 from aseagi_tasks.stores.supabase_users import SupabaseUsers
@@ -214,6 +214,27 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers):
     def costs(self, since: datetime) -> dict[str, float]:
         """USD by kind since then."""
         return {row["kind"]: row["usd"] for row in self._call("sum_costs", {"p_since": since.isoformat()})}
+
+    # -- message batches
+
+    def intend_batch(self, batch_id: str, requests: int) -> bool:
+        """Say, before it is submitted, that a message batch will be. False while another is about to be."""
+        return bool(self._call("intend_batch", {"p_batch_id": batch_id, "p_requests": requests}))
+
+    def move_batch(self, batch_id: str, state: BatchState, service_id: str | None = None) -> bool:
+        """Move a batch on; a state only moves forwards. False if it did not move."""
+        values = {"p_batch_id": batch_id, "p_state": state, "p_service_id": service_id}
+        return bool(self._call("move_batch", values))
+
+    def open_batches(self) -> list[Batch]:
+        """Batches that are neither ended nor dropped, oldest first."""
+        columns = ",".join(Batch.model_fields)
+
+        def ask(client: Client) -> Any:
+            query = client.table("message_batches").select(columns).in_("state", ["intent", "sent"])
+            return query.order("created_at").order("batch_id").execute().data
+
+        return [Batch(**row) for row in self._rows("listing batches", ask)]
 
     # -- documents
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aseagi_tasks.errors import ConfigError
-from aseagi_tasks.stores.records import Document, Event, Job, Records
+from aseagi_tasks.stores.records import Batch, Document, Event, Job, Records
 from aseagi_tasks.stores.user_records import Correction, User
 
 FORMAT = 1
@@ -43,6 +43,7 @@ TABLES = (
     Table("cost_reservations", "once", "once", ("once", "at", "kind", "usd", "job_id")),
     Table("users", "telegram_id", "telegram_id", (*User.model_fields, "created_at", "updated_at")),
     Table("corrections", "once", "correction_id", ("once", *Correction.model_fields)),
+    Table("message_batches", "batch_id", "batch_id", (*Batch.model_fields, "updated_at")),
 )
 _BY_NAME = {table.name: table for table in TABLES}
 #: Documents' texts travel behind each page of documents.

@@ -412,6 +412,26 @@ def test_budget_is_not_passed_by_reservations_and_ledger_together(records: Recor
     assert records.settle(0, once="b", detail={})  # not used
     assert reserve("c", 0.4)
     assert records.costs(datetime.now(UTC) - timedelta(hours=1)) == pytest.approx({"claude": 0.2})
+    records.charge(None, "gpu", 50.0, once="gpu", detail={})
+    assert reserve("d", 0.2)  # another kind's costs are another budget's
+
+
+def test_batches_are_intended_one_at_a_time_and_move_forwards(records: Records) -> None:
+    assert records.open_batches() == []
+    assert records.intend_batch("a", 2)
+    assert not records.intend_batch("b", 1)  # one is about to be submitted
+    assert not records.move_batch("a", "ended")
+    assert records.move_batch("a", "sent", "msgbatch_1")
+    assert records.intend_batch("b", 1)
+    assert [(b.batch_id, b.state, b.service_id, b.requests) for b in records.open_batches()] == [
+        ("a", "sent", "msgbatch_1", 2),
+        ("b", "intent", None, 1),
+    ]
+    assert records.move_batch("b", "dropped")
+    assert not records.move_batch("b", "sent", "msgbatch_2")
+    assert records.move_batch("a", "ended")
+    assert not records.move_batch("a", "ended")
+    assert records.open_batches() == []
 
 
 def hammer(path: Path, worker: int) -> None:

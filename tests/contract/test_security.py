@@ -56,6 +56,12 @@ TABLES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = 
         {"state": "LOST"},
     ),
     "bulk_runs": ("run_id", {"own": "r"}, {"run_id": "r9", "prefix": "raw/"}, {"status": "paused"}),
+    "message_batches": (
+        "batch_id",
+        {"own": "b"},
+        {"batch_id": "b9", "state": "sent", "requests": 1},
+        {"requests": 2},
+    ),
     "users": ("telegram_id", {"own": 1}, {"telegram_id": 2, "role": "user"}, {"role": "user"}),
     "corrections": (
         "once",
@@ -119,6 +125,8 @@ CONTROL |= {
     "sum_costs",
     "save_texts",
     "daily_totals",
+    "intend_batch",
+    "move_batch",
 }
 CONTROL |= {"correct_document", "keep_update", "open_updates", "end_updates"}
 STAGE = {"begin_stage", "end_stage", "add_event", "end_job", "complete_job", "save_text", "renew_lease"}
@@ -161,6 +169,7 @@ def seeded(cloud: Cloud) -> Iterator[Project]:
             db.execute("INSERT INTO cost_reservations (once, kind, usd) VALUES ('own', 'gpu', 1)")
             db.execute("INSERT INTO instances (instance_id, label, state) VALUES ('i-1', 'l1', 'JOINED')")
             db.execute("INSERT INTO bulk_runs (run_id, prefix) VALUES ('r', 'raw/')")
+            db.execute("INSERT INTO message_batches (batch_id, state, requests) VALUES ('b', 'intent', 1)")
             db.execute("INSERT INTO known_names (name) VALUES ('N')")
             db.execute(
                 "INSERT INTO api_tokens (token_sha256, name, scopes) VALUES (%s, 'script', '[\"read\"]')", ("a" * 64,)
