@@ -206,7 +206,10 @@ def test_commands_answer_in_words_and_pages(telegram: TelegramServer, bot: BotPr
     assert "Nothing found" in ask("/search thesewordsarenowhere")
     assert "completed" in ask("/status") and "this month" in ask("/costs")
     assert "Nothing of yours" in ask("/cancel") and "/search" in ask("/help")
-    assert "do not know /dance" in ask("/dance")
+    assert "do not know /dance" in ask("/dance") and "for operators" in ask("/budget")
+    after = max(telegram.sent)
+    telegram.write(OPERATOR, "/budget")
+    assert "of $5.00 today" in replied(telegram, OPERATOR, after).text
     after = max(telegram.sent)
     telegram.write(BO, "/last")
     assert len(replied(telegram, BO, after).keyboard) == 5

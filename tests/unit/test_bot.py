@@ -89,7 +89,7 @@ def document(name: str = "a <motion>.pdf") -> Document:
 def analysis() -> Analysis:
     fact = Fact(value="23CV998417", status="supported", evidence=(Evidence(page=2, quote="q"),))
     unsure = Fact(value="2024-03-15", status="unverified", evidence=(Evidence(page=1, quote="q"),))
-    cautions = [Caution(kind="covered", message="m", page=3), Caution(kind="left-out", message="<pages> & more")]
+    cautions = [Caution(kind="covered", message="m", page=3), Caution(kind="contradicted", message="<pages> & more")]
     return Analysis(
         analyst="rules",
         document_type=Fact(value="police_report", status="supported"),

@@ -56,8 +56,7 @@ def card(
     if blank:
         lines.append(say(language, "blank"))
     for caution in (analysis.warnings if analysis else ())[:4]:
-        named = caution.kind in ("covered", "invisible") and caution.page
-        said = say(language, caution.kind, page=caution.page) if named else escape(short(str(caution), 150))
+        said = say(language, caution.kind, page=caution.page) if caution.page else escape(short(caution.message, 150))
         lines.append(f"⚠ {said}")
     summary = value(document, analysis, corrections, "summary")
     room = MAX_CAPTION - len("\n".join(lines)) - 2

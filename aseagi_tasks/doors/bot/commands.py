@@ -15,6 +15,7 @@ from aseagi_tasks.doors.bot.texts import Html, say
 from aseagi_tasks.doors.showing import short, words
 from aseagi_tasks.doors.spending import spending
 from aseagi_tasks.errors import NotFound
+from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.user_records import Language, User
 
 #: Hits and documents on one page.
@@ -24,7 +25,7 @@ Command = Callable[[Desk, User, Message, str], Awaitable[None]]
 
 async def start(desk: Desk, user: User, message: Message, _words: str) -> None:
     """/start, /help"""
-    said = say(user.language, "start", commands=say(user.language, "commands"))
+    said = say(user.language, "start", commands=_listed(user))
     await desk.post.send(user.telegram_id, said)
 
 
@@ -124,6 +125,17 @@ async def costs(desk: Desk, user: User, message: Message, _words: str) -> None:
     await desk.post.send(user.telegram_id, said)
 
 
+async def budget(desk: Desk, user: User, message: Message, _words: str) -> None:
+    """/budget: what was spent today of what may be, by kind."""
+    spent = (await run(spending, datetime.now(UTC))).today
+    limits = {"claude": settings().claude_daily_usd}
+    lines = [
+        say(user.language, "budget", kind=kind, spent=f"${spent.get(kind, 0):.2f}", limit=f"${limit:.2f}")
+        for kind, limit in limits.items()
+    ]
+    await desk.post.send(user.telegram_id, "\n".join(lines))
+
+
 COMMANDS: dict[str, Command] = {
     "start": start,
     "help": start,
@@ -134,6 +146,7 @@ COMMANDS: dict[str, Command] = {
     "costs": costs,
     "language": language,
 }
+FOR_OPERATORS: dict[str, Command] = {"budget": budget}
 
 
 async def command(desk: Desk, user: User, message: Message) -> None:
@@ -144,9 +157,12 @@ async def command(desk: Desk, user: User, message: Message) -> None:
         return
     name, _, rest = text[1:].partition(" ")
     name = name.partition("@")[0].lower()
-    wanted = COMMANDS.get(name)
+    if name in FOR_OPERATORS and user.role != "operator":
+        await desk.post.send(user.telegram_id, say(user.language, "operators_only"))
+        return
+    wanted = COMMANDS.get(name) or FOR_OPERATORS.get(name)
     if wanted is None:
-        said = say(user.language, "unknown_command", command=f"/{name}", commands=say(user.language, "commands"))
+        said = say(user.language, "unknown_command", command=f"/{name}", commands=_listed(user))
         await desk.post.send(user.telegram_id, said)
         return
     await wanted(desk, user, message, rest)
@@ -166,6 +182,11 @@ async def _open(desk: Desk, user: User) -> list[tuple[str, str, str]]:
             at_work = job.stage if job.status == "processing" and job.stage else "queued"
             found.append((job.job_id, answer.name, str(at_work)))
     return found
+
+
+def _listed(user: User) -> Html:
+    more = "".join(f" · /{name}" for name in FOR_OPERATORS) if user.role == "operator" else ""
+    return Html(say(user.language, "commands") + more)
 
 
 def _usd(by_kind: dict[str, float]) -> str:

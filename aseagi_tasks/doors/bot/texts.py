@@ -128,6 +128,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "page {page}: the file has text that the page does not show",
         "página {page}: el archivo tiene texto que la página no muestra",
     ),
+    "contradicted": (
+        "page {page}: it shows other words than the file's text has",
+        "página {page}: muestra otras palabras que las del texto del archivo",
+    ),
     "open": ("🔗 Original", "🔗 Original"),
     "searchable": ("🔎 PDF", "🔎 PDF"),
     "text": ("📝 Text", "📝 Texto"),
@@ -171,6 +175,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "is_cancelled": ("Cancelled: {name}", "Cancelado: {name}"),
     "had_ended": ("{name} had already ended.", "{name} ya había terminado."),
     "costs": ("today {today}\nthis month {month}", "hoy {today}\neste mes {month}"),
+    "budget": ("{kind}: {spent} of {limit} today", "{kind}: {spent} de {limit} hoy"),
     "per_thousand": ("{usd} for 1,000 documents", "{usd} por 1.000 documentos"),
     "unknown_command": ("I do not know {command}. {commands}", "No conozco {command}. {commands}"),
 }
