@@ -264,6 +264,48 @@ def test_a_webhook_takes_what_has_the_secret_and_nothing_else(stack: Stack, tmp_
         assert bot.end(signal.SIGTERM) == 0
 
 
+def test_more_than_an_hours_files_are_turned_away_and_told_so(stack: Stack, tmp_path: Path) -> None:
+    people()
+    sender = 4_300_000_000 + uuid.uuid4().int % 10**6
+    services.records().save_user(User(telegram_id=sender, role="user"))
+    with TelegramServer() as server, BotProcess(server, tmp_path / "bot.log", ASEAGI_TELEGRAM_FILES_PER_HOUR="1"):
+        assert answered(server, server.send(sender, filing(), "first.pdf")).picture is not None
+        turned_away = server.send(sender, filing(), "second.pdf")
+        until(lambda: bool(server.answers(turned_away)), lambda: server.calls[-5:])
+        (said,) = server.answers(turned_away)
+        assert "more than 1 files in an hour" in said.text and ":00 UTC" in said.text
+    assert services.records().open_answers() == []
+
+
+def test_an_update_that_ended_every_bot_is_given_up_and_what_is_not_understood_ends_none(
+    stack: Stack, tmp_path: Path
+) -> None:
+    people()
+    records = services.records()
+    with TelegramServer() as server:
+        server.write(BO, "/status")
+        deadly = server._updates.pop()
+        records.keep_update(deadly["update_id"], deadly)
+        records.keep_update(deadly["update_id"] + 1, {"update_id": "?", "message": 7})
+        for _ in range(5):
+            records.open_updates()
+        with BotProcess(server, tmp_path / "bot.log") as bot:
+            until(lambda: bool(server.to(BO)), lambda: bot.said)
+            assert "shall not try again" in server.to(BO)[0].text
+            assert bot.process.poll() is None
+    records.end_updates([deadly["update_id"] + 1])
+    assert records.open_updates() == []
+
+
+def test_the_bot_waits_for_records_that_do_not_answer_and_leaves_when_asked(stack: Stack, tmp_path: Path) -> None:
+    away = f"http://127.0.0.1:{free_port()}"
+    settings = {"ASEAGI_RECORDS": "supabase", "ASEAGI_SUPABASE_URL": away, "ASEAGI_SUPABASE_KEY": "sb_secret_x"}
+    with TelegramServer() as server, BotProcess(server, tmp_path / "bot.log", **settings) as bot:
+        until(lambda: "records did not answer" in bot.said, lambda: bot.said)
+        assert bot.process.poll() is None
+        assert bot.end(signal.SIGTERM) == 0
+
+
 def test_a_wrong_token_is_an_error_that_names_the_cure(stack: Stack, tmp_path: Path) -> None:
     with TelegramServer() as server:
         bot = BotProcess(server, tmp_path / "bot.log", ASEAGI_TELEGRAM_TOKEN="1:wrong")

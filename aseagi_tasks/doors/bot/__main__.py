@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from telegram import Bot, Update
 from telegram.error import InvalidToken, NetworkError
@@ -18,8 +19,10 @@ from aseagi_tasks.doors.bot.desk import Desk, run
 from aseagi_tasks.doors.bot.dispatch import KINDS, deal, give_up
 from aseagi_tasks.doors.bot.inbox import Inbox
 from aseagi_tasks.doors.bot.post import Post
-from aseagi_tasks.errors import AseagiError, ConfigError
+from aseagi_tasks.errors import AseagiError, ConfigError, TransientError
 from aseagi_tasks.settings import Settings, settings
+from aseagi_tasks.stores.user_records import Answer
+from aseagi_tasks.stores.user_records import Update as Kept
 
 log = logging.getLogger(__name__)
 DRAIN_S = 10.0
@@ -39,15 +42,18 @@ async def serve(conf: Settings) -> None:
     bot = _bot(conf)
     try:
         await _known(bot, stopping)
-        if not stopping.is_set():
-            await _serve(conf, bot, stopping)
+        left = await _left_behind(stopping)
+        if left is not None:
+            await _serve(conf, bot, *left, stopping)
     finally:
         await bot.shutdown()
 
 
-async def _serve(conf: Settings, bot: Bot, stopping: asyncio.Event) -> None:
+async def _serve(
+    conf: Settings, bot: Bot, answers: Sequence[Answer], updates: Sequence[Kept], stopping: asyncio.Event
+) -> None:
     records = services.records()
-    desk = Desk(Post(bot), records, services.storage(), Answers(await run(records.open_answers)))
+    desk = Desk(Post(bot), records, services.storage(), Answers(answers))
 
     async def deal_with(updates: Sequence[Update]) -> None:
         await deal(desk, updates)
@@ -56,7 +62,7 @@ async def _serve(conf: Settings, bot: Bot, stopping: asyncio.Event) -> None:
         await give_up(desk, updates)
 
     inbox = Inbox(bot, records, deal_with, give_up_on)
-    await inbox.begin()
+    inbox.begin(updates)
     at_work = [asyncio.create_task(desk.answers.watch(desk))]
     server = None
     if conf.telegram_webhook_url and conf.telegram_webhook_secret:
@@ -78,6 +84,19 @@ async def _serve(conf: Settings, bot: Bot, stopping: asyncio.Event) -> None:
     await inbox.drain(DRAIN_S)
     for task in ended:
         task.result()  # the error that ended it
+
+
+async def _left_behind(stopping: asyncio.Event) -> tuple[list[Answer], list[Kept]] | None:
+    """What the last bot left, when the records answer: a supervisor would give up a bot that ends again and again."""
+    while not stopping.is_set():
+        try:
+            records = services.records()
+            return await run(records.open_answers), await run(records.open_updates)
+        except TransientError as exc:
+            log.warning("%s", exc)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), 5)
+    return None
 
 
 def _bot(conf: Settings) -> Bot:

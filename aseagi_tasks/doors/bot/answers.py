@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from redis.exceptions import RedisError
 from telegram.error import TelegramError
 
 from aseagi_tasks.analysis.schema import Analysis
@@ -41,7 +43,7 @@ class Answers:
         open_: those that the last bot left.
     """
 
-    def __init__(self, open_: list[Answer]) -> None:
+    def __init__(self, open_: Sequence[Answer]) -> None:
         self._open = {answer.job_id: answer for answer in open_}
         self._shown: dict[str, str] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
@@ -177,6 +179,13 @@ def _card(desk: Desk, language: Language, job: Job) -> tuple[str, bytes]:
     return text, desk.storage.get(made["keys"]["thumbnail.jpg"])
 
 
+def _progress(job_id: str) -> Any:
+    try:
+        return app.AsyncResult(job_id).info
+    except RedisError:  # it may be left out
+        return None
+
+
 class _Seen(NamedTuple):
     """A job at a glance, with what its worker told while it read."""
 
@@ -190,6 +199,6 @@ def _look(desk: Desk, job_ids: list[str]) -> dict[str, _Seen]:
     seen = {}
     for row in desk.records.rows_of("processing_jobs", "job_id", job_ids, ("job_id", "status", "stage")):
         reading = row["stage"] == "ocr" and row["status"] == "processing"
-        info = app.AsyncResult(row["job_id"]).info if reading else None
+        info = _progress(row["job_id"]) if reading else None
         seen[row["job_id"]] = _Seen(row["status"], row["stage"], info if isinstance(info, dict) else {})
     return seen
