@@ -19,6 +19,8 @@ class Every(schedule):
 
 BEAT_SCHEDULE = {
     "reap": {"task": "aseagi.control.reap", "schedule": Every(settings().reap_every_s)},
+    "autoscale": {"task": "aseagi.control.autoscale", "schedule": Every(15)},
+    "reconcile": {"task": "aseagi.control.reconcile", "schedule": crontab(hour=4, minute=40)},
     "backup": {"task": "aseagi.control.backup", "schedule": crontab(hour=3, minute=50)},
     "batches": {"task": "aseagi.control.batches", "schedule": Every(60)},
     "certificate": {"task": "aseagi.control.certificate", "schedule": crontab(hour=0, minute=20)},

@@ -39,6 +39,8 @@ task_serializer = result_serializer = event_serializer = "json"
 accept_content = ["json"]
 enable_utc = True
 timezone = "UTC"
+#: A job may end while Redis restarts: its result is kept back for some 10 s, since somebody may wait for it.
+result_backend_always_retry, result_backend_max_retries = True, 10
 task_ignore_result = True  # only `process` and what it ends in keep a result
 task_store_errors_even_if_ignored = True  # so that a failing stage reaches process.delay(…).get()
 result_expires = 86_400

@@ -82,9 +82,10 @@ def feed(limit: int = 10) -> int:
 def feed_if_possible(limit: int = 2) -> None:
     """For who has other work to do: what it cannot send, the reaper does."""
     try:
+        services.redis().ping()  # Celery would try for long
         feed(limit)
     except (OperationalError, RedisError, RecordsUnavailable) as exc:
-        log.warning("waiting jobs are let in later: %s", exc)
+        log.info("waiting jobs are let in later: %s", exc)
 
 
 def check_disk() -> None:

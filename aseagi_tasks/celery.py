@@ -8,10 +8,12 @@ import logging
 import os
 import signal
 import threading
+import time
+from collections.abc import Collection
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_after_setup, worker_shutting_down
+from celery.signals import celeryd_after_setup, task_received, worker_ready, worker_shutting_down
 
 from aseagi_tasks import leases
 from aseagi_tasks.settings import settings
@@ -84,6 +86,60 @@ def _take_over(sender: str, instance: Any, **_kwargs: Any) -> None:
     leases.node_started(sender)
     if settings().broker_url is None:
         give_back_unacknowledged(set(instance.app.amqp.queues.consume_from))
+
+
+@worker_ready.connect
+def _be_heard(sender: Any, **_kwargs: Any) -> None:
+    """On a rented machine: say every two seconds, and when it gets more, what this node has in hand."""
+    instance_id, more = settings().instance, threading.Event()
+    if instance_id is not None:
+        task_received.connect(lambda **_kwargs: more.set(), weak=False)
+        arguments = (sender, instance_id, more)
+        threading.Thread(target=_say_what_is_in_hand, args=arguments, name="presence", daemon=True).start()
+
+
+def _say_what_is_in_hand(consumer: Any, instance_id: str, more: threading.Event) -> None:
+    from celery.worker import state
+    from redis.exceptions import RedisError
+
+    from aseagi_tasks import services
+    from aseagi_tasks.fleet.worker import BEAT_S, Node, Presence
+
+    presence, last_busy = Presence(services.redis()), time.monotonic()
+    while True:
+        tasks = (*state.requests, *_tasks_that_wait(consumer))
+        if tasks:
+            last_busy = time.monotonic()
+        queues = getattr(consumer.task_consumer, "queues", ())
+        try:
+            node = Node(len(tasks), bool(queues), time.monotonic() - last_busy, tasks)
+            presence.beat(instance_id, consumer.hostname, node)
+        except RedisError:
+            pass  # the broker is away; the consumer sees to that
+        time.sleep(0.02)  # what comes together is said together
+        more.wait(BEAT_S)
+        more.clear()
+
+
+def _tasks_that_wait(consumer: Any) -> list[str]:
+    """Ids of what this node took and begins later: tasks that are tried again."""
+    entries = list(consumer.timer.schedule.queue)
+    first = [waiting.entry.args[0] for waiting in entries if waiting.entry.args]
+    return [argument.id for argument in first if hasattr(argument, "delivery_info")]
+
+
+def give_back(task_ids: Collection[str]) -> int:
+    """Put the unacknowledged messages of these tasks back, whose worker is gone; how many there were."""
+    wanted, given = set(task_ids), 0
+    with app.connection_for_write() as connection:
+        channel = connection.default_channel
+        with channel.conn_or_acquire() as client:
+            for tag, entry in client.hgetall(channel.unacked_key).items() if wanted else ():
+                message, _exchange, _routing_key = json.loads(entry)
+                if message.get("headers", {}).get("id") in wanted:
+                    channel.qos.restore_by_tag(tag, client)
+                    given += 1
+    return given
 
 
 def give_back_unacknowledged(queues: set[str]) -> None:

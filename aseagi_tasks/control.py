@@ -7,6 +7,7 @@ import shutil
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from aseagi_tasks import keys, services
 from aseagi_tasks.admission import feed, go_on, in_queue, reached, send
@@ -139,6 +140,38 @@ def _answered(job_id: str) -> None:
     """A job goes on where its document waited for an answer; one that has ended does not."""
     with suppress(NotFound):
         go_on(services.records().job(job_id))
+
+
+@app.task(name="aseagi.control.autoscale", acks_late=False, expires=15, soft_time_limit=170, time_limit=180)
+def autoscale() -> list[str] | None:
+    """Rent, drain and destroy machines as the queue wants it, and say why; nothing if none are to be rented.
+
+    Not delivered again if this worker dies: the next tick, a quarter of a minute later, sees what came of it.
+    """
+    if settings().fleet == "none":
+        return None
+    from aseagi_tasks.tending.tick import means, tick
+
+    said = tick(means())
+    return [decision["reason"] for decision in said.get("decisions", ())] + said.get("errors", [])
+
+
+@app.task(name="aseagi.control.reconcile")
+def reconcile() -> dict[str, Any] | None:
+    """Compare what rented machines cost by our ledger with what the provider charged, and book the difference."""
+    if settings().fleet == "none":
+        return None
+    from aseagi_tasks.tending.billing import difference
+    from aseagi_tasks.tending.billing import reconcile as compare
+    from aseagi_tasks.tending.tick import means
+
+    tools, now = means(), datetime.now(UTC)
+    totals = difference(compare(tools, now))
+    tools.records.set_control("reconciled", {**totals, "at": now.isoformat(timespec="seconds")}, "beat")
+    if abs(totals["difference_usd"]) > 0.01:
+        said = "Vast.ai charged ${charged_usd:.2f} in three days for what the ledger has as ${booked_usd:.2f}."
+        services.tell_once(f"fleet:reconciled:{now:%Y-%m-%d}", said.format(**totals))
+    return dict(totals)
 
 
 def _has_ended(job_id: str) -> bool:

@@ -19,7 +19,15 @@ from inspect import signature
 from typing import Any, NoReturn, get_args
 
 from celery import Task
-from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
+from celery.exceptions import (
+    BackendError,
+    Ignore,
+    Reject,
+    Retry,
+    SoftTimeLimitExceeded,
+    TimeLimitExceeded,
+    WorkerLostError,
+)
 from celery.utils.time import get_exponential_backoff_interval
 from celery.worker import state
 from celery.worker.request import Request
@@ -50,7 +58,7 @@ log = logging.getLogger(__name__)
 #: A stage at which so many workers died, one after the other, is not begun again.
 MAX_DEATHS = 3
 #: What is raised where Redis does not answer. The job's row stays, and the reaper sends what was not sent.
-QUEUE_AWAY = (RedisError, OperationalError)
+QUEUE_AWAY = (RedisError, OperationalError, BackendError)
 #: A job that waits for room on the disk looks again so often.
 DISK_PAUSE_S = 15
 
@@ -117,7 +125,8 @@ def set_aside(job: Job, exc: Quarantined) -> None:
 
 def tell_waiting(job_id: str, exc: AseagiError) -> None:
     """Who waits for a job's result gets this error; where Redis is away nobody waits."""
-    with suppress(RedisError):
+    with suppress(*QUEUE_AWAY):
+        services.redis().ping()  # Celery would try for long
         app.backend.mark_as_failure(job_id, exc)
 
 
@@ -357,7 +366,7 @@ def stage(name: Stage, **options: Any) -> Callable[[Callable[..., Any]], Any]:
             def begin(holder: str) -> Job | None:
                 return records.begin_stage(job_id, name, worker, holder=holder, lease_s=lease_s)
 
-            with self.leased(job_id, begin) as job:
+            with leases.place(job_id), self.leased(job_id, begin) as job:
                 self._has_heard(job_id, RecordsUnavailable)
                 if job.status in FINAL and not (name == "record" and job.status == "completed"):
                     raise Ignore

@@ -2,9 +2,12 @@
 
     AseagiError              exit code 1
     ├ TransientError   4     retried: RateLimited, StorageUnavailable, RecordsUnavailable, AnalystUnavailable,
-    │                        OutOfMemory, DiskFull, QueueFull; waited for without limit: BudgetExceeded, NotSetUp
+    │                        OutOfMemory, DiskFull, QueueFull, FleetUnavailable; waited for without limit:
+    │                        BudgetExceeded, NotSetUp
     ├ DocumentError    3     final for this document: NotADocument, NotFound, Altered, Encrypted, TooLarge, NoPages,
     │                        Unreadable, Refused, Quarantined, NotACertificate, Differs
+    ├ FleetError       7     may carry an instance_id, which is to be destroyed: OfferGone, CreateUnresolved,
+    │                        NoSuchInstance
     ├ Cancelled        6     somebody asked for the job to stop
     └ ConfigError      5     at start: names the variable and the cure
 
@@ -86,6 +89,12 @@ class NotSetUp(TransientError):
 
     exit_code = 5
     template = "{0}: {1} {2}"
+
+
+class FleetUnavailable(TransientError):
+    """Args: what was tried, the provider's words. Nothing was changed there."""
+
+    template = "Vast.ai did not answer while {0}: {1}"
 
 
 class OutOfMemory(TransientError):
@@ -184,6 +193,33 @@ class Differs(DocumentError):
         "{0} does not hold: {1} differences, named above. Bring back what is missing or altered from a copy of the"
         " bucket, or process it again (`aseagi process --again`) and make a new certificate."
     )
+
+
+class FleetError(AseagiError):
+    """Args: what was tried, the provider's words, the id of an instance that it may have left behind, or None."""
+
+    exit_code = 7
+    template = "Failed while {0}: {1}"
+
+    @property
+    def instance_id(self) -> str | None:
+        """An instance that may be billed: destroy it."""
+        left = self.args[2] if len(self.args) > 2 else None
+        return None if left is None else str(left)
+
+
+class OfferGone(FleetError):
+    """Args: what was tried, the provider's words, None. Somebody else was faster: take the next offer."""
+
+
+class NoSuchInstance(FleetError):
+    """Args: what was tried, the provider's words, None."""
+
+
+class CreateUnresolved(FleetError):
+    """Args: the label, the provider's words, None. It may be there, billed and not yet listed: look for its label."""
+
+    template = "Whether Vast.ai created {0} is not known: {1}"
 
 
 class Cancelled(AseagiError):

@@ -41,9 +41,45 @@ class Lease:
 
         Only where processes do one stage at a time: threads cannot be stopped.
         """
-        if _does_one_at_a_time():
+        if does_one_at_a_time():
             self.soft_end = time.monotonic() + seconds
             self.hard_end = self.soft_end + seconds / 4 + settings().lease_s
+
+
+class Room:
+    """What stages that are threads of one process share: it dies with all of them, so a suspect has it for itself."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = self._suspects = 0
+
+    @contextmanager
+    def enter(self, *, alone: bool) -> Iterator[None]:
+        """Wait for a place; with ``alone`` until everybody has left, and nobody comes in."""
+        with self._changed:
+            self._suspects += alone
+            self._changed.wait_for(lambda: self._inside == 0 if alone else self._suspects == 0)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._suspects -= alone
+                self._changed.notify_all()
+
+
+_room = Room()
+
+
+@contextmanager
+def place(job_id: str) -> Iterator[None]:
+    """A place in this process for a stage. A job at which a worker died before may be what killed it."""
+    if does_one_at_a_time():
+        yield
+    else:
+        with _room.enter(alone=services.records().job(job_id).deaths > 0):
+            yield
 
 
 class _Kept:
@@ -174,7 +210,7 @@ def _enforce(lease: Lease) -> None:
         os.kill(os.getpid(), signal.SIGUSR1)
 
 
-def _does_one_at_a_time() -> bool:
+def does_one_at_a_time() -> bool:
     """Whether this is a process of Celery's pool of processes."""
     from billiard.process import current_process
 

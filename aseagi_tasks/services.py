@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
     from aseagi_tasks.analysis.analyst import Analyst
     from aseagi_tasks.analysis.claude import ClaudeAnalyst
+    from aseagi_tasks.fleet.vast import Vast
     from aseagi_tasks.reading.recognizer import Recognizer
     from aseagi_tasks.reading.tesseract import Tesseract
+    from aseagi_tasks.stores.fleet_records import FleetRecords
     from aseagi_tasks.stores.records import Records
     from aseagi_tasks.stores.storage import Storage
 
@@ -198,6 +200,37 @@ def signing_key() -> Ed25519PrivateKey | None:
     from aseagi_tasks.stores.signing_key import load_key
 
     return load_key(path)
+
+
+@cache
+def fleet_records() -> FleetRecords:
+    """Instances, machines, decisions: beside the other records."""
+    conf = settings()
+    if conf.records == "supabase":
+        from aseagi_tasks.stores.supabase_fleet import SupabaseFleet
+
+        assert conf.supabase_url is not None and conf.supabase_key is not None  # settings() has checked
+        return SupabaseFleet(conf.supabase_url, conf.supabase_key.get_secret_value())
+    from aseagi_tasks.stores.sqlite_fleet import SqliteFleet
+
+    return SqliteFleet(conf.records_file)
+
+
+@cache
+def vast() -> Vast:
+    """The provider of machines.
+
+    Raises:
+        ConfigError: none is set.
+    """
+    from aseagi_tasks.fleet.vast import Vast
+    from aseagi_tasks.stores.pace import ServiceRhythm
+
+    conf = settings()
+    if conf.fleet == "none" or conf.vast_api_key is None:
+        raise ConfigError("ASEAGI_FLEET", "is none: no machines are rented.", "Set it to vast, see README.")
+    rhythm = ServiceRhythm(redis(), "vast", daily={"search": conf.fleet_searches_per_day})
+    return Vast(conf.vast_api_key.get_secret_value(), rhythm, conf.vast_url)
 
 
 @cache

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -24,6 +25,10 @@ CleaningStep = Literal["flatten", "straighten", "even", "despeckle", "rules", "u
 _LOCAL_OR_HTTPS = re.compile(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])\b")
 _SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
 CLEANING: frozenset[CleaningStep] = frozenset(get_args(CleaningStep))
+#: USD an hour that a machine with this GPU may cost, disk included; a kind that is not named is not rented.
+PRICE_CAPS: Mapping[str, float] = {
+    **{"RTX 3080": 0.20, "RTX 3090": 0.30, "RTX 4090": 0.60, "RTX 5090": 0.90, "A100 SXM4": 1.30},
+}
 
 
 def _listed(value: object) -> object:
@@ -31,6 +36,14 @@ def _listed(value: object) -> object:
     if not isinstance(value, str):
         return value
     return frozenset() if value == "none" else frozenset(name.strip() for name in value.split(","))
+
+
+def _priced(value: object) -> object:
+    """What is written as ``RTX 3090:0.30,RTX 4090:0.60``."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.rpartition(":") for part in value.split(",") if part.strip()]
+    return {name.strip(): float(price) for name, _, price in pairs}
 
 
 class Settings(BaseSettings):
@@ -89,9 +102,37 @@ class Settings(BaseSettings):
     max_page_pixels: int = Field(40_000_000, ge=1_000_000, description="Larger pages are rendered at lower dpi.")
     render_timeout_s: int = Field(120, ge=1, description="A renderer that takes longer for one batch is killed.")
 
-    signing_key_file: Path | None = Field(None, description="Ed25519 key that signs certificates (`make-key`).")
     scratch_max_mb: int = Field(20_000, ge=1, description="Above it no new documents are begun on this machine.")
     min_free_mb: int = Field(500, ge=0, description="With less free on the disk no new documents are taken in.")
+
+    signing_key_file: Path | None = Field(None, description="Ed25519 key that signs certificates (`make-key`).")
+
+    fleet: Literal["none", "vast"] = "none"
+    vast_api_key: SecretStr | None = None
+    vast_url: str = "https://console.vast.ai"
+    fleet_name: str = Field("aseagi", pattern=r"^[a-z][a-z0-9]{0,30}$", description="Begins our instances' labels.")
+    fleet_image: str | None = Field(None, description="What rented machines run.")
+    fleet_image_gb: float = Field(4.0, ge=0, description="What a machine pulls that does not have it.")
+    fleet_disk_gb: float = Field(24.0, ge=8)
+    fleet_queues: Annotated[frozenset[Literal["cpu", "gpu", "claude"]], NoDecode, BeforeValidator(_listed)] = frozenset(
+        ("cpu", "gpu", "claude")
+    )
+    fleet_price_caps: Annotated[Mapping[str, float], NoDecode, BeforeValidator(_priced)] = PRICE_CAPS
+    fleet_instances: int = Field(3, ge=0)
+    fleet_usd_per_hour: float = Field(1.0, ge=0)
+    fleet_daily_budget_usd: float = Field(5.0, ge=0)
+    fleet_monthly_budget_usd: float = Field(50.0, ge=0)
+    fleet_reliability: float = Field(0.97, ge=0, le=1)
+    fleet_hosts: Literal["datacenter", "verified", "any"] = "verified"
+    fleet_regions: Annotated[frozenset[str], NoDecode, BeforeValidator(_listed)] = frozenset()
+    fleet_boot_s: float = Field(900.0, gt=0)
+    fleet_join_s: float = Field(180.0, gt=0)
+    fleet_lifetime_s: float = Field(86_400.0, gt=0)
+    fleet_idle_s: float = Field(300.0, ge=0)
+    fleet_failures: int = Field(6, ge=1)
+    fleet_slowest_s_per_page: float = Field(5.0, gt=0, description="A machine that takes longer is given back.")
+    fleet_searches_per_day: int = Field(2_000, ge=1)
+    instance: str | None = Field(None, description="On a rented machine: the name under which it was rented.")
 
     telegram_token: SecretStr | None = Field(None, description="From @BotFather; with it, the bot runs.")
     telegram_base_url: str = "https://api.telegram.org"
@@ -143,6 +184,10 @@ class Settings(BaseSettings):
                 f"ASEAGI_MONITOR_ADDRESS={self.monitor_address} can be reached from elsewhere: it needs"
                 " ASEAGI_MONITOR_OPERATORS=name:password"
             )
+        if self.fleet == "vast" and (self.vast_api_key is None or self.fleet_image is None):
+            raise ValueError("ASEAGI_FLEET=vast needs ASEAGI_VAST_API_KEY and ASEAGI_FLEET_IMAGE")
+        if not re.match(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])\b", self.vast_url):
+            raise ValueError("ASEAGI_VAST_URL begins with https:// (http:// only on this machine): it carries a key")
         if self.broker_url is None and len(str(self.redis_socket)) > 100:
             raise ValueError(
                 f"ASEAGI_HOME is too long a path for a unix socket ({self.redis_socket}); choose a shorter one"

@@ -1,7 +1,7 @@
 """The terminal: ``aseagi``. Every command takes ``--json``; the exit code tells the class of what went wrong.
 
 0 all well · 1 unexpected · 2 wrong usage · 3 a document could not be processed · 4 something did not answer
-5 a setting or a program is missing · 6 cancelled · 130 interrupted
+5 a setting or a program is missing · 6 cancelled · 7 the provider of machines refused · 130 interrupted
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import typer
 
 from aseagi_tasks import __version__, services
 from aseagi_tasks.documents import Priority, Status
-from aseagi_tasks.doors import api_tokens, certifying, keeping, users
+from aseagi_tasks.doors import api_tokens, certifying, fleet_cli, keeping, users
 from aseagi_tasks.doors.terminal import Json, err, out, print_json
 from aseagi_tasks.errors import AseagiError, ConfigError, RecordsUnavailable
 from aseagi_tasks.settings import settings
@@ -31,12 +31,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Legal documents in; searchable text and structured facts with their evidence out.",
     epilog="Exit codes: 0 well, 1 unexpected, 2 usage, 3 a document failed, 4 something did not answer, "
-    "5 setting or program missing, 6 cancelled, 130 interrupted.",
+    "5 setting or program missing, 6 cancelled, 7 the provider of machines refused, 130 interrupted.",
 )
 app.add_typer(keeping.app)
 app.add_typer(users.app, name="users")
 app.add_typer(api_tokens.app, name="api-token")
 app.add_typer(certifying.app)
+app.add_typer(fleet_cli.app, name="fleet", rich_help_panel="Rented machines")
 
 Level = Annotated[Priority, typer.Option(help="high goes before normal before low.")]
 Engine = Annotated[

@@ -49,6 +49,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     yield _broker(settings)
     yield _attempt("analyst", lambda: _analyst(settings))
     yield _attempt("certificates", _signing)
+    yield _attempt("rented machines", lambda: _fleet(settings))
     if settings.telegram_token is not None:
         yield _attempt("telegram", lambda: _telegram(settings))
 
@@ -183,3 +184,17 @@ def _telegram(settings: Settings) -> str:
         cure = "`aseagi users add ID --role operator`: somebody has to let others in."
         raise ConfigError("The bot", "has no operator.", cure)
     return f"@{answer.json()['result']['username']}, {operators} operator{'s' if operators != 1 else ''}"
+
+
+def _fleet(settings: Settings) -> str:
+    if settings.fleet == "none":
+        return "none (ASEAGI_FLEET=vast rents machines when documents wait)"
+    from aseagi_tasks.tending.tick import means
+    from aseagi_tasks.tending.watching import limits_of
+
+    tools = means()
+    limits, balance = limits_of(settings, tools.records.controls()), tools.vast.balance()
+    if balance < limits.daily_budget_usd:
+        cure = f"Top it up, or lower ASEAGI_FLEET_DAILY_BUDGET_USD ({limits.daily_budget_usd:.2f})."
+        raise ConfigError("Vast.ai's balance", f"is ${balance:.2f}, less than a day's budget.", cure)
+    return f"vast, ${balance:.2f} of credit, {len(tools.vast.instances(tools.prefix))} rented"

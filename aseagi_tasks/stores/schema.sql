@@ -195,4 +195,53 @@ BEGIN
     SELECT RAISE(ABORT, 'the audit is appended to, never changed');
 END;
 
+CREATE TABLE instances (
+    instance_id TEXT PRIMARY KEY,
+    label TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL CHECK (state IN ('intent', 'requested', 'loading', 'running', 'joined', 'draining', 'destroying',
+        'gone', 'ambiguous', 'failed', 'lost', 'preempted', 'orphan')),
+    gpu_name TEXT,
+    price_usd_per_hour REAL CHECK (price_usd_per_hour >= 0),
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    provider_id INTEGER,
+    machine_id INTEGER NOT NULL DEFAULT 0,
+    state_since TEXT NOT NULL,
+    billed_until TEXT,
+    detail TEXT NOT NULL DEFAULT '{}'
+) STRICT;
+-- asked every 15 s, whatever the newest rows are: documents that nobody has read yet, or one bulk run of 20,000
+CREATE INDEX documents_read_by_age ON documents (created_at) WHERE pages IS NOT NULL;
+CREATE INDEX jobs_in_bulk_by_age ON processing_jobs (created_at) WHERE priority = 'low';
+CREATE INDEX jobs_not_in_bulk_by_age ON processing_jobs (created_at) WHERE priority <> 'low';
+
+CREATE INDEX instances_alive ON instances (created_at) WHERE state <> 'gone';
+CREATE INDEX instances_by_age ON instances (created_at);
+
+CREATE TABLE fleet_machines (
+    machine_id INTEGER PRIMARY KEY,
+    gpu TEXT NOT NULL,
+    failures INTEGER NOT NULL DEFAULT 0,
+    failed_instance TEXT,
+    barred_until TEXT,
+    why TEXT,
+    seconds_per_page REAL CHECK (seconds_per_page > 0),
+    boot_s REAL CHECK (boot_s >= 0),
+    updated_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX fleet_machines_by_age ON fleet_machines (updated_at);
+
+CREATE TABLE fleet_ticks (
+    tick_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at TEXT NOT NULL,
+    detail TEXT NOT NULL DEFAULT '{}'
+) STRICT;
+
+CREATE TABLE fleet_controls (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL,
+    set_by TEXT,
+    updated_at TEXT NOT NULL
+) STRICT;
+
 PRAGMA user_version = 3;

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aseagi_tasks.errors import ConfigError
+from aseagi_tasks.stores.fleet_records import MachineRow
 from aseagi_tasks.stores.records import Batch, Document, Event, Job, Records
 from aseagi_tasks.stores.user_records import Correction, User
 
@@ -35,6 +36,17 @@ class Table(NamedTuple):
     columns: tuple[str, ...]
 
 
+#: The fleet's latest decisions stay where they are: they are a log of a day.
+_INSTANCE: tuple[str, ...] = (
+    "instance_id",
+    "label",
+    "state",
+    "gpu_name",
+    "price_usd_per_hour",
+    "created_at",
+    "updated_at",
+)
+_INSTANCE += ("provider_id", "machine_id", "state_since", "billed_until", "detail")
 TABLES = (
     Table("documents", "document_id", "document_id", tuple(Document.model_fields)),
     Table("processing_jobs", "job_id", "job_id", tuple(name for name in Job.model_fields if name != "cost_usd")),
@@ -44,6 +56,9 @@ TABLES = (
     Table("users", "telegram_id", "telegram_id", (*User.model_fields, "created_at", "updated_at")),
     Table("corrections", "once", "correction_id", ("once", *Correction.model_fields)),
     Table("message_batches", "batch_id", "batch_id", (*Batch.model_fields, "updated_at")),
+    Table("instances", "instance_id", "instance_id", _INSTANCE),
+    Table("fleet_machines", "machine_id", "machine_id", (*MachineRow.model_fields, "failed_instance")),
+    Table("fleet_controls", "name", "name", ("name", "value", "set_by", "updated_at")),
 )
 _BY_NAME = {table.name: table for table in TABLES}
 #: Documents' texts travel behind each page of documents.
@@ -242,9 +257,9 @@ def _canonical(row: dict[str, Any], table: Table) -> dict[str, Any]:
     found = {}
     for name in table.columns:
         value = row[name]
-        if value is not None and (name == "at" or name.endswith("_at")):
+        if value is not None and (name == "at" or name.endswith(("_at", "_since", "_until"))):
             value = datetime.fromisoformat(value).astimezone(UTC).isoformat(timespec="microseconds")
-        elif value is not None and name in ("usd", "seconds"):
+        elif value is not None and name in ("usd", "seconds", "price_usd_per_hour", "seconds_per_page", "boot_s"):
             value = float(value)
         elif name == "again":
             value = bool(value)

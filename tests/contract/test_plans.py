@@ -45,10 +45,14 @@ INSERT INTO telegram_answers (job_id, telegram_id, name, created_at, answered_at
     SELECT 'job-' || n, n % 50, n, now() - make_interval(mins => n), CASE WHEN n % 1000 > 0 THEN now() END
     FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO instances (instance_id, label, state)
-    SELECT n::text, n::text, CASE WHEN n % 1000 = 0 THEN 'JOINED' ELSE 'GONE' END
+    SELECT n::text, n::text, CASE WHEN n % 1000 = 0 THEN 'joined' ELSE 'gone' END
     FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO processing_jobs (job_id, source, priority)
     SELECT 'waits-' || n, 'raw/x', 'low' FROM generate_series(1, 20000) AS n;
+UPDATE instances SET created_at = now() - make_interval(mins => instance_id::integer);
+INSERT INTO fleet_machines (machine_id, gpu, updated_at)
+    SELECT n, 'RTX 3090', now() - make_interval(mins => n) FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO fleet_ticks (detail) SELECT '{{}}' FROM generate_series(1, {ROWS}) AS n;
 ANALYZE;
 """
 #: what is asked → the statement, as PostgREST or a function sends it, and the index it is to use
@@ -110,7 +114,15 @@ QUERIES = {
         "SELECT * FROM telegram_answers WHERE telegram_id = 7 ORDER BY created_at DESC LIMIT 10",
         "telegram_answers_to",
     ),
-    "instances that live": ("SELECT * FROM instances WHERE state NOT IN ('GONE', 'FAILED')", "instances_alive"),
+    "instances that live": (
+        "SELECT * FROM instances WHERE state <> 'gone' ORDER BY created_at, instance_id LIMIT 1000",
+        "instances_alive",
+    ),
+    "machines that are known": (
+        "SELECT * FROM fleet_machines ORDER BY updated_at DESC LIMIT 1000",
+        "fleet_machines_by_age",
+    ),
+    "latest decisions": ("SELECT at, detail FROM fleet_ticks ORDER BY tick_id DESC LIMIT 20", "fleet_ticks_pkey"),
 }
 #: calls whose statements are looked at where they run, inside the function
 CALLS = {
@@ -121,6 +133,12 @@ CALLS = {
     "jobs to admit": ("SELECT * FROM admit_jobs(1000, 60, 10)", "jobs_to_admit"),
     "updates to deal with": ("SELECT * FROM open_updates()", "telegram_updates_open"),
     "next bulk run": ("SELECT * FROM claim_bulk_run('me', 60)", "bulk_runs_to_do"),
+    "instances that live, and of a day": (
+        "SELECT list_instances(now() - interval '1 day', 1000)",
+        "instances_by_age",
+    ),
+    "what is open": ("SELECT fleet_demand()", "jobs_in_bulk_by_age"),
+    "ledger of an instance": ("SELECT billed_instance('17')", "costs_once_key"),
     "reservation": ("SELECT reserve_cost('x', NULL, 'gpu', 1, 2)", "costs_by_time"),
 }
 BIG = (
@@ -135,6 +153,8 @@ BIG = (
     "corrections",
     "telegram_updates",
     "telegram_answers",
+    "fleet_machines",
+    "fleet_ticks",
 )
 
 

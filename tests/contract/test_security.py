@@ -52,9 +52,12 @@ TABLES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = 
     "instances": (
         "instance_id",
         {"own": "i-1"},
-        {"instance_id": "i-9", "label": "l9", "state": "GONE"},
-        {"state": "LOST"},
+        {"instance_id": "i-9", "label": "l9", "state": "gone"},
+        {"state": "lost"},
     ),
+    "fleet_machines": ("machine_id", {"own": 1}, {"machine_id": 2, "gpu": "RTX 3090"}, {"failures": 0}),
+    "fleet_ticks": ("tick_id", {"own": 1}, {"detail": {}}, {"detail": {}}),
+    "fleet_controls": ("name", {"own": "paused"}, {"name": "limits", "value": {}}, {"value": False}),
     "bulk_runs": ("run_id", {"own": "r"}, {"run_id": "r9", "prefix": "raw/"}, {"status": "paused"}),
     "message_batches": (
         "batch_id",
@@ -117,6 +120,7 @@ EXPECTED: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
 CASES = list(itertools.product(EXPECTED, TABLES, VERBS))
 
 CONTROL = {"register_job", "register_document", "claim_document", "charge_cost", "reserve_cost", "settle_cost"}
+CONTROL |= {"add_instance", "merged_detail", "move_instance", "note_instance", "bill_instance", "billed_instance"}
 CONTROL |= {
     "start_lease",
     "take_over_leases",
@@ -127,6 +131,13 @@ CONTROL |= {
     "daily_totals",
     "intend_batch",
     "move_batch",
+    "find_instance",
+    "list_instances",
+    "fail_machine",
+    "measure_machine",
+    "add_fleet_tick",
+    "set_fleet_control",
+    "fleet_demand",
 }
 CONTROL |= {"correct_document", "keep_update", "open_updates", "end_updates"}
 STAGE = {"begin_stage", "end_stage", "add_event", "end_job", "complete_job", "save_text", "renew_lease"}
@@ -167,7 +178,10 @@ def seeded(cloud: Cloud) -> Iterator[Project]:
                 )
             db.execute("INSERT INTO costs (once, kind, usd) VALUES ('own', 'gpu', 1)")
             db.execute("INSERT INTO cost_reservations (once, kind, usd) VALUES ('own', 'gpu', 1)")
-            db.execute("INSERT INTO instances (instance_id, label, state) VALUES ('i-1', 'l1', 'JOINED')")
+            db.execute("INSERT INTO instances (instance_id, label, state) VALUES ('i-1', 'l1', 'joined')")
+            db.execute("INSERT INTO fleet_machines (machine_id, gpu) VALUES (1, 'RTX 3090')")
+            db.execute("INSERT INTO fleet_ticks (detail) VALUES ('{}')")
+            db.execute("INSERT INTO fleet_controls (name, value) VALUES ('paused', 'true')")
             db.execute("INSERT INTO bulk_runs (run_id, prefix) VALUES ('r', 'raw/')")
             db.execute("INSERT INTO message_batches (batch_id, state, requests) VALUES ('b', 'intent', 1)")
             db.execute("INSERT INTO known_names (name) VALUES ('N')")

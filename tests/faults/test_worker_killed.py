@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aseagi_tasks.documents import STAGES
+from aseagi_tasks.documents import FINAL, STAGES
 from tests.faults.balance import balance
 from tests.faults.plant import Plant, filing, scan, until
 
@@ -94,6 +94,26 @@ def test_lost_machine_is_noticed_and_its_document_runs_elsewhere(home: Path, tmp
         plant.wait_for([job_id])
         assert plant.events(job_id, "resumed") == ["ocr"], "at the stage that it had reached"
         assert balance(plant, [job_id]).is_even
+
+
+@pytest.mark.long
+def test_poison_takes_none_with_it_that_share_its_process(home: Path, tmp_path: Path) -> None:
+    with Plant(home) as plant:
+        plant.order("poison")
+        plant.worker("control", queues="control", arguments="-P threads -c 1")
+        ids = [plant.submit(scan(tmp_path, f"beside-{number}")) for number in range(6)]
+        poison = plant.submit(scan(tmp_path, "poison"))
+        plant.worker("threads", queues="cpu,gpu,claude", arguments="-P threads -c 7")
+
+        def ended() -> bool:
+            if plant.processes["threads"].poll() is not None:
+                plant.worker("threads", queues="cpu,gpu,claude", arguments="-P threads -c 7")
+            return all(plant.job(job_id).status in FINAL for job_id in [*ids, poison])
+
+        until(ended, lambda: plant.log("threads"))
+        job = plant.job(poison)
+        assert (job.error_class, job.deaths) == ("Quarantined", 3)
+        assert balance(plant, [*ids, poison]) == (6, 1, [], [], [], [])
 
 
 @pytest.mark.long

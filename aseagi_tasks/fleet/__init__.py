@@ -1,0 +1,1 @@
+"""The rented machines: what to rent (``autoscale``, in the words of ``model``), and how."""
