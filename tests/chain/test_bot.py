@@ -15,6 +15,7 @@ from PIL import Image
 
 from aseagi_tasks import services
 from aseagi_tasks.doors.stack import Stack
+from aseagi_tasks.fleet.model import Offer
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.user_records import User
 from tests.chain.conftest import free_port
@@ -210,6 +211,15 @@ def test_commands_answer_in_words_and_pages(telegram: TelegramServer, bot: BotPr
     after = max(telegram.sent)
     telegram.write(OPERATOR, "/budget")
     assert "of $5.00 today" in replied(telegram, OPERATOR, after).text
+    fleet = services.fleet_records()
+    offer = Offer(ask_id=5, machine_id=7, gpu="RTX 3090", price_usd_per_hour=0.19, reliability=0.99)
+    fleet.add_instance("bot-1", offer, {})
+    after = max(telegram.sent)
+    telegram.write(OPERATOR, "/instances")
+    said = replied(telegram, OPERATOR, after).text
+    assert "bot-1: RTX 3090, intent, 0 min, $0.19/h" in said and "1 machines, $0.19/h" in said
+    fleet.move_instance("bot-1", ["intent"], "gone")
+    assert "for operators" in ask("/instances")
     after = max(telegram.sent)
     telegram.write(BO, "/last")
     assert len(replied(telegram, BO, after).keyboard) == 5

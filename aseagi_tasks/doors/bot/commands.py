@@ -9,6 +9,7 @@ from html import escape
 
 from telegram import InlineKeyboardMarkup, Message
 
+from aseagi_tasks import services
 from aseagi_tasks.doors.bot import card
 from aseagi_tasks.doors.bot.desk import Desk, run
 from aseagi_tasks.doors.bot.texts import Html, say
@@ -129,6 +130,8 @@ async def budget(desk: Desk, user: User, message: Message, _words: str) -> None:
     """/budget: what was spent today of what may be, by kind."""
     spent = (await run(spending, datetime.now(UTC))).today
     limits = {"claude": settings().claude_daily_usd}
+    if settings().fleet != "none":
+        limits["gpu"] = await run(_fleet_budget)
     lines = [
         say(user.language, "budget", kind=kind, spent=f"${spent.get(kind, 0):.2f}", limit=f"${limit:.2f}")
         for kind, limit in limits.items()
@@ -146,7 +149,23 @@ COMMANDS: dict[str, Command] = {
     "costs": costs,
     "language": language,
 }
-FOR_OPERATORS: dict[str, Command] = {"budget": budget}
+
+
+async def instances(desk: Desk, user: User, message: Message, _words: str) -> None:
+    """/instances: rented machines, their state, age and price."""
+    rented = await run(services.fleet_records().instances)
+    now = datetime.now(UTC)
+    lines = [
+        f"{row.instance_id}: {row.gpu}, {row.state}, {(now - row.created_at).total_seconds() / 60:.0f} min,"
+        f" ${row.price_usd_per_hour:.2f}/h"
+        for row in rented
+    ]
+    total = sum(row.price_usd_per_hour for row in rented)
+    lines.append(say(user.language, "rented", count=len(rented), total=f"${total:.2f}"))
+    await desk.post.send(user.telegram_id, escape("\n".join(lines), quote=False))
+
+
+FOR_OPERATORS: dict[str, Command] = {"budget": budget, "instances": instances}
 
 
 async def command(desk: Desk, user: User, message: Message) -> None:
@@ -182,6 +201,13 @@ async def _open(desk: Desk, user: User) -> list[tuple[str, str, str]]:
             at_work = job.stage if job.status == "processing" and job.stage else "queued"
             found.append((job.job_id, answer.name, str(at_work)))
     return found
+
+
+def _fleet_budget() -> float:
+    """USD a day for machines, as set, or as an operator has changed it."""
+    from aseagi_tasks.tending.watching import limits_of
+
+    return limits_of(settings(), services.fleet_records().controls()).daily_budget_usd
 
 
 def _listed(user: User) -> Html:

@@ -176,6 +176,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "had_ended": ("{name} had already ended.", "{name} ya había terminado."),
     "costs": ("today {today}\nthis month {month}", "hoy {today}\neste mes {month}"),
     "budget": ("{kind}: {spent} of {limit} today", "{kind}: {spent} de {limit} hoy"),
+    "rented": ("{count} machines, {total}/h", "{count} máquinas, {total}/h"),
     "per_thousand": ("{usd} for 1,000 documents", "{usd} por 1.000 documentos"),
     "unknown_command": ("I do not know {command}. {commands}", "No conozco {command}. {commands}"),
 }
