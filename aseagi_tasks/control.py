@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 #: Leftovers of jobs that ended without clearing up are kept this long, for a look at what went wrong.
 KEEP = timedelta(days=1)
+#: Telegram gives an update again for a day; that it was dealt with is remembered longer.
+KEEP_UPDATES = timedelta(days=7)
 
 
 class _Round:
@@ -73,10 +75,11 @@ def _go_on(jobs: list[Job]) -> int:
 
 @app.task(name="aseagi.control.clean")
 def clean() -> dict[str, int]:
-    """Remove what ended jobs left in ``cache/`` and in this host's scratch folder; running jobs' files stay."""
+    """Remove what ended jobs left in ``cache/`` and in this host's scratch folder, and ids of old updates."""
     return {
         "cache": _clean_cache(datetime.now(UTC) - KEEP),
         "scratch": _clean_scratch(time.time() - KEEP.total_seconds()),
+        "updates": services.records().forget_updates(datetime.now(UTC) - KEEP_UPDATES),
     }
 
 

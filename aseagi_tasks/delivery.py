@@ -176,6 +176,8 @@ class StageTask(Task):
         """End the job as ``error`` with stage, class and sentence, free its scratch space, and let another in."""
         job_id = self.job_id(task_id, args)
         services.records().fail(job_id, self.stage, *explain(exc, self.stage or "intake"))
+        if isinstance(exc, Quarantined):
+            services.tell_once(f"quarantine:{job_id}", f"Job {job_id} is set aside. {exc}")
         shutil.rmtree(settings().scratch_root / job_id, ignore_errors=True)
         feed_if_possible()
 

@@ -127,7 +127,7 @@ class DocumentError(AseagiError):
 class NotADocument(DocumentError):
     """Args: file name, what it is instead."""
 
-    template = "{0} is not a document this can read: {1}. PDF, JPG, PNG and TIFF are read."
+    template = "{0} is not a document this can read: {1}. PDF, JPG, PNG, TIFF and HEIC are read."
 
 
 class NotFound(DocumentError):

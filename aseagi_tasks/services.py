@@ -13,7 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, get_args
 
 from aseagi_tasks.errors import ConfigError
-from aseagi_tasks.notify import ConsoleNotifier, Notifier
+from aseagi_tasks.notify import ConsoleNotifier, Notifier, TelegramNotifier
 from aseagi_tasks.settings import OcrEngine, settings
 
 if TYPE_CHECKING:
@@ -235,8 +235,15 @@ def vast() -> Vast:
 
 @cache
 def notifier() -> Notifier:
-    """Who is told."""
-    return ConsoleNotifier()
+    """How operators are told: by Telegram where there is a bot, else in the log."""
+    conf = settings()
+    if conf.telegram_token is None:
+        return ConsoleNotifier()
+
+    def operators() -> list[int]:
+        return [user.telegram_id for user in records().users() if user.role == "operator"]
+
+    return TelegramNotifier(conf.telegram_token.get_secret_value(), operators, conf.telegram_base_url)
 
 
 def tell_once(key: str, message: str, *, every_s: int = 86_400) -> bool:

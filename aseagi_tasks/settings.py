@@ -22,6 +22,8 @@ from aseagi_tasks.errors import ConfigError
 PREFIX = "ASEAGI_"
 OcrEngine = Literal["auto", "tesseract", "trocr", "hybrid"]
 CleaningStep = Literal["flatten", "straighten", "even", "despeckle", "rules", "underlines"]
+_LOCAL_OR_HTTPS = re.compile(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])\b")
+_SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
 CLEANING: frozenset[CleaningStep] = frozenset(get_args(CleaningStep))
 #: USD an hour that a machine with this GPU may cost, disk included; a kind that is not named is not rented.
 PRICE_CAPS: Mapping[str, float] = {
@@ -132,6 +134,13 @@ class Settings(BaseSettings):
     fleet_searches_per_day: int = Field(2_000, ge=1)
     instance: str | None = Field(None, description="On a rented machine: the name under which it was rented.")
 
+    telegram_token: SecretStr | None = Field(None, description="From @BotFather; with it, the bot runs.")
+    telegram_base_url: str = "https://api.telegram.org"
+    telegram_webhook_url: str | None = Field(None, description="Where Telegram calls; without it the bot polls.")
+    telegram_webhook_secret: SecretStr | None = None
+    telegram_webhook_port: int = Field(8081, ge=0, le=65535, description="On loopback, behind nginx.")
+    telegram_files_per_hour: int = Field(120, ge=1, description="From one user; more are turned away until then.")
+
     monitor_address: str = "127.0.0.1"
     monitor_port: int = Field(5555, ge=0, le=65535)
     monitor_url_prefix: str | None = Field(
@@ -152,9 +161,18 @@ class Settings(BaseSettings):
             raise ValueError("ASEAGI_S3_ACCESS_KEY_ID and ASEAGI_S3_SECRET_ACCESS_KEY go together; set both or neither")
         if self.records == "supabase" and (self.supabase_url is None or self.supabase_key is None):
             raise ValueError("ASEAGI_RECORDS=supabase needs ASEAGI_SUPABASE_URL and ASEAGI_SUPABASE_KEY")
-        if self.supabase_url and not re.match(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])\b", self.supabase_url):
+        if self.supabase_url and not _LOCAL_OR_HTTPS.match(self.supabase_url):
             raise ValueError(
                 "ASEAGI_SUPABASE_URL begins with https:// (http:// only on this machine): it carries a key"
+            )
+        if not _LOCAL_OR_HTTPS.match(self.telegram_base_url):
+            raise ValueError("ASEAGI_TELEGRAM_BASE_URL begins with https:// (http:// only here): it carries a key")
+        if self.telegram_webhook_url and not _LOCAL_OR_HTTPS.match(self.telegram_webhook_url):
+            raise ValueError("ASEAGI_TELEGRAM_WEBHOOK_URL begins with https://")
+        secret = self.telegram_webhook_secret
+        if self.telegram_webhook_url and (secret is None or not _SECRET.fullmatch(secret.get_secret_value())):
+            raise ValueError(
+                "ASEAGI_TELEGRAM_WEBHOOK_URL needs ASEAGI_TELEGRAM_WEBHOOK_SECRET: 16 to 256 letters, digits, _ and -"
             )
         if self.analyst == "claude" and self.anthropic_api_key is None:
             raise ValueError("ASEAGI_ANALYST=claude needs ASEAGI_ANTHROPIC_API_KEY")

@@ -25,6 +25,7 @@ from aseagi_tasks.celery import app
 from aseagi_tasks.delivery import ProcessTask, StageTask, stage, tell_waiting
 from aseagi_tasks.documents import FINAL, Priority, Reading
 from aseagi_tasks.errors import Cancelled, NotFound
+from aseagi_tasks.notify import ConsoleNotifier
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Document, Job
 
@@ -158,6 +159,7 @@ def cancel(job_id: str) -> bool:
 
 def _register(job_id: str, source: str) -> Document:
     """Find out what a source's bytes are and tie them to the job."""
+    from aseagi_tasks.stages.heic import is_heic
     from aseagi_tasks.stages.intake import examine, key_of, take_in
 
     check_disk()
@@ -175,7 +177,11 @@ def _register(job_id: str, source: str) -> Document:
     with TemporaryDirectory(dir=conf.scratch_root) as folder:
         path = Path(folder) / "intake"
         storage.download(key, path)
-        found = examine(path, key.rsplit("/", 1)[-1], key, max_bytes=conf.max_bytes)
+        name = key.rsplit("/", 1)[-1]
+        if is_heic(path):
+            found = take_in(path, storage, records, today=now.date(), max_bytes=conf.max_bytes, name=name)
+        else:
+            found = examine(path, name, key, max_bytes=conf.max_bytes)
     return records.register_document(job_id, found, now)
 
 
@@ -289,7 +295,7 @@ def record(self: StageTask, place: Workplace, job: Job, engine: str | None = Non
             analysis,
             services.versions(engine),
             records=records,
-            notifier=services.notifier(),
+            notifier=ConsoleNotifier(),  # who asked is answered; operators want to know of trouble only
         )
         document = records.document(document.document_id)
     place.clear()

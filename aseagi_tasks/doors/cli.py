@@ -21,7 +21,7 @@ import typer
 
 from aseagi_tasks import __version__, services
 from aseagi_tasks.documents import Priority, Status
-from aseagi_tasks.doors import api_tokens, certifying, fleet_cli, keeping
+from aseagi_tasks.doors import api_tokens, certifying, fleet_cli, keeping, users
 from aseagi_tasks.doors.terminal import Json, err, out, print_json
 from aseagi_tasks.errors import AseagiError, ConfigError, RecordsUnavailable
 from aseagi_tasks.settings import settings
@@ -34,6 +34,7 @@ app = typer.Typer(
     "5 setting or program missing, 6 cancelled, 7 the provider of machines refused, 130 interrupted.",
 )
 app.add_typer(keeping.app)
+app.add_typer(users.app, name="users")
 app.add_typer(api_tokens.app, name="api-token")
 app.add_typer(certifying.app)
 app.add_typer(fleet_cli.app, name="fleet", rich_help_panel="Rented machines")
@@ -231,7 +232,7 @@ def show(
         print_json(found.as_json())
         return
     if found.document is not None:
-        out.print(showing.facts(found.document, found.analysis))
+        out.print(showing.facts(found.document, found.analysis, found.corrections()))
         for key in found.where():
             out.print(f"[dim]{key}[/dim]", highlight=False, soft_wrap=True)
     if found.jobs:
@@ -295,6 +296,14 @@ def cancel(
     else:
         out.print(f"cancelled {job.job_id}" if done else f"{job.job_id} had already ended", highlight=False)
     raise typer.Exit(0 if done else ConfigError.exit_code)
+
+
+@app.command()
+def bot() -> None:
+    """Run the Telegram bot alone; with ASEAGI_TELEGRAM_TOKEN set it is a part of `aseagi up`."""
+    from aseagi_tasks.doors.bot.__main__ import main as serve
+
+    serve()
 
 
 @app.command()

@@ -50,6 +50,8 @@ def checks(settings: Settings) -> Iterator[Check]:
     yield _attempt("analyst", lambda: _analyst(settings))
     yield _attempt("certificates", _signing)
     yield _attempt("rented machines", lambda: _fleet(settings))
+    if settings.telegram_token is not None:
+        yield _attempt("telegram", lambda: _telegram(settings))
 
 
 def _program(name: str, oldest: tuple[int, ...], cure: str) -> Check:
@@ -163,6 +165,25 @@ def _analyst(settings: Settings) -> str:
     claude = services.claude()
     claude.service.count({"model": claude.model, "messages": [{"role": "user", "content": "?"}]})  # costs nothing
     return f"{claude.version}, key accepted"
+
+
+def _telegram(settings: Settings) -> str:
+    import httpx
+
+    assert settings.telegram_token is not None
+    address = f"{settings.telegram_base_url}/bot{settings.telegram_token.get_secret_value()}/getMe"
+    try:
+        answer = httpx.get(address, timeout=10)
+    except httpx.HTTPError as exc:
+        name = type(exc).__name__
+        raise ConfigError("ASEAGI_TELEGRAM_BASE_URL", f"does not answer: {name}.", "Try again.") from None
+    if answer.status_code != 200:
+        raise ConfigError("ASEAGI_TELEGRAM_TOKEN", "is not known to Telegram.", "@BotFather shows it.")
+    operators = sum(user.role == "operator" for user in services.records().users())
+    if not operators:
+        cure = "`aseagi users add ID --role operator`: somebody has to let others in."
+        raise ConfigError("The bot", "has no operator.", cure)
+    return f"@{answer.json()['result']['username']}, {operators} operator{'s' if operators != 1 else ''}"
 
 
 def _fleet(settings: Settings) -> str:

@@ -13,6 +13,7 @@ from rich.text import Text
 from aseagi_tasks.analysis.schema import Analysis, Fact, Party
 from aseagi_tasks.doors.following import Item
 from aseagi_tasks.stores.records import Batch, Document, Event, Hit, Job
+from aseagi_tasks.stores.user_records import Correction
 
 
 def found(items: Sequence[Item]) -> Group:
@@ -92,19 +93,24 @@ def hits(rows: Sequence[Hit]) -> Table:
     return table
 
 
-def facts(document: Document, analysis: Analysis | None) -> Table:
-    """One document's facts, each with its page and how sure it is."""
+def facts(document: Document, analysis: Analysis | None, corrections: Mapping[str, Correction]) -> Table:
+    """One document's facts, each with its page and how sure it is; corrections first, each with who and when."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     table.add_row("document", f"{document.document_id}  {escape(document.name)}")
+    for name, said in corrections.items():
+        value = "; ".join(said.value.splitlines())
+        when = f"corrected by {escape(said.corrected_by)}, {said.at:%Y-%m-%d %H:%M} UTC"
+        table.add_row(words(name), f"{escape(value)}  [green]({when})[/green]")
     for name, found in analysis or ():
+        was = "was: " if name in corrections else ""
         if isinstance(found, Fact):
-            table.add_row(name.replace("_", " "), f"{escape(str(found.value))}  {_support(found)}")
+            table.add_row(words(name), f"{was}{escape(str(found.value))}  {_support(found)}")
         elif name in ("parties", "people", "key_dates"):
             for one in found:
-                said = f"{one.name} ({one.role})" if isinstance(one, Party) and one.role else getattr(one, "name", "")
-                table.add_row(name.replace("_", " "), f"{escape(said or str(one.value))}  {_support(one)}")
+                label = f"{one.name} ({one.role})" if isinstance(one, Party) and one.role else getattr(one, "name", "")
+                table.add_row(words(name), f"{was}{escape(label or str(one.value))}  {_support(one)}")
     for warning in analysis.warnings if analysis else ():
         table.add_row("[yellow]warning[/yellow]", escape(str(warning)))
     return table

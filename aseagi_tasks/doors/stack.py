@@ -1,4 +1,4 @@
-"""The stack on this machine: redis, one worker per queue group, beat and Flower, supervised by supervisord.
+"""The stack on this machine: redis, one worker per queue group, beat, bot and Flower, supervised by supervisord.
 
 supervisord starts what died again with back-off, stops everything in order, and kills what does not stop in time.
 This module writes its configuration, starts and asks it.
@@ -168,6 +168,8 @@ class Stack:
         }
         if self._owns_model:  # one process owns the model; documents are its threads
             programs["lines"] = (20, f"{worker} -n lines@%%h -Q gpu -P threads -c {conf.ocr_threads}")
+        if conf.telegram_token is not None:
+            programs["bot"] = (30, f"{sys.executable} -m aseagi_tasks.doors.bot")
         if self.monitor:
             programs["monitor"] = (30, f"{celery} flower --conf={ROOT / 'flower' / 'flowerconfig.py'}")
         if conf.broker_url is None:

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import Any, Literal, Protocol
 
 from aseagi_tasks.documents import Frozen, MediaType, Priority, Source, Stage, Status
+from aseagi_tasks.stores.user_records import UserRecords
 
 #: ``ended``: its results were taken. ``dropped``: it was never submitted.
 BatchState = Literal["intent", "sent", "ended", "dropped"]
@@ -157,8 +158,8 @@ class ApiToken(Frozen):
 ANYTHING = Wanted()
 
 
-class Records(Protocol):
-    """Documents, jobs, events, costs, search. Errors: RecordsUnavailable, NotFound."""
+class Records(UserRecords, Protocol):
+    """Documents, jobs, events, costs, search; people in ``user_records.py``. Errors: RecordsUnavailable, NotFound."""
 
     def register_job(
         self,

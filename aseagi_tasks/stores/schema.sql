@@ -129,6 +129,46 @@ CREATE VIRTUAL TABLE search USING fts5 (
 CREATE TABLE known_names (name TEXT PRIMARY KEY);
 CREATE VIRTUAL TABLE alike USING fts5 (plain, tokenize = "trigram", content = "");
 
+-- People who come in by Telegram: who they are, what they sent, what they were answered, what they corrected.
+CREATE TABLE users (
+    telegram_id INTEGER PRIMARY KEY,
+    role TEXT NOT NULL CHECK (role IN ('operator', 'user', 'stranger', 'refused')),
+    name TEXT,
+    language TEXT NOT NULL DEFAULT 'en' CHECK (language IN ('en', 'es')),
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+) STRICT;
+CREATE TABLE corrections (
+    correction_id INTEGER PRIMARY KEY,
+    once TEXT NOT NULL UNIQUE,
+    document_id TEXT NOT NULL REFERENCES documents ON DELETE CASCADE,
+    field TEXT NOT NULL CHECK (field IN ('document_type', 'document_date', 'filed_date', 'case_number', 'court', 'title',
+        'parties', 'summary', 'relevancy_score')),
+    value TEXT NOT NULL,
+    corrected_by TEXT NOT NULL,
+    at TEXT NOT NULL
+) STRICT;
+CREATE INDEX corrections_by_document ON corrections (document_id, correction_id);
+CREATE TABLE telegram_updates (
+    update_id INTEGER PRIMARY KEY,
+    body TEXT NOT NULL,
+    tries INTEGER NOT NULL DEFAULT 0,
+    at TEXT NOT NULL,
+    done_at TEXT
+) STRICT;
+CREATE INDEX telegram_updates_open ON telegram_updates (update_id) WHERE done_at IS NULL;
+CREATE TABLE telegram_answers (
+    job_id TEXT PRIMARY KEY,
+    telegram_id INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    reply_to INTEGER,
+    message_id INTEGER,
+    created_at TEXT NOT NULL,
+    answered_at TEXT
+) STRICT;
+CREATE INDEX telegram_answers_open ON telegram_answers (created_at) WHERE answered_at IS NULL;
+CREATE INDEX telegram_answers_to ON telegram_answers (telegram_id, created_at);
+
 -- who may use the HTTP API; the token itself is shown once and kept nowhere
 CREATE TABLE api_tokens (
     token_sha256 TEXT PRIMARY KEY CHECK (length(token_sha256) = 64),

@@ -15,9 +15,10 @@ from aseagi_tasks.stores.sqlite_access import SqliteAccess
 from aseagi_tasks.stores.sqlite_file import iso
 from aseagi_tasks.stores.sqlite_leases import JOB, OPEN, SqliteLeases, event, job_of, moment, one_job
 from aseagi_tasks.stores.sqlite_search import SqliteSearch, document_of, index
+from aseagi_tasks.stores.sqlite_users import SqliteUsers, as_corrected
 
 
-class SqliteRecords(SqliteLeases, SqliteSearch, SqliteAccess):
+class SqliteRecords(SqliteLeases, SqliteSearch, SqliteAccess, SqliteUsers):
     """Implements ``records.Records``; see ``SqliteFile`` for the file, ``SqliteSearch`` for what it finds."""
 
     # -- jobs
@@ -91,6 +92,7 @@ class SqliteRecords(SqliteLeases, SqliteSearch, SqliteAccess):
             if not self._end(db, job_id, "completed", "completed" if document else "known", None, None, None):
                 return False
             if document is not None:
+                document = as_corrected(db, document)
                 _save_facts(db, document)
             if document is not None and text is not None:
                 index(db, document, text)

@@ -3,7 +3,7 @@
 The file is JSON lines: ``{"table", "row"}`` for each row, ``{"page", "after"}`` behind each page of them (where an
 interrupted export goes on), and last ``{"end": {table: {"rows", "sum"}}}``. Without that line it is not complete. A sum
 is that of the SHA-256 of its rows, so it does not depend on their order. Claims and leases do not travel: whoever
-works on a document when it is moved, works on it no more.
+works on a document when it is moved, works on it no more; nor does what the Telegram bot is about to answer.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from aseagi_tasks.errors import ConfigError
 from aseagi_tasks.stores.fleet_records import MachineRow
 from aseagi_tasks.stores.records import Batch, Document, Event, Job, Records
+from aseagi_tasks.stores.user_records import Correction, User
 
 FORMAT = 1
 PAGE = 500
@@ -52,6 +53,8 @@ TABLES = (
     Table("processing_events", "once", "event_id", ("once", *Event.model_fields)),
     Table("costs", "once", "cost_id", ("once", "at", "kind", "usd", "job_id", "detail")),
     Table("cost_reservations", "once", "once", ("once", "at", "kind", "usd", "job_id")),
+    Table("users", "telegram_id", "telegram_id", (*User.model_fields, "created_at", "updated_at")),
+    Table("corrections", "once", "correction_id", ("once", *Correction.model_fields)),
     Table("message_batches", "batch_id", "batch_id", (*Batch.model_fields, "updated_at")),
     Table("instances", "instance_id", "instance_id", _INSTANCE),
     Table("fleet_machines", "machine_id", "machine_id", (*MachineRow.model_fields, "failed_instance")),

@@ -23,6 +23,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from reportlab.pdfgen.canvas import Canvas
 from schemathesis.specs.openapi.checks import negative_data_rejection, unsupported_method
 
+from aseagi_tasks.stores.sqlite import SqliteRecords
 from tests.chain.conftest import WAIT_S, Up, until
 
 PREFIX = "/desk"
@@ -236,6 +237,15 @@ def test_words_under_a_bar_are_nowhere_in_the_page(operator: Asker, ids: dict[st
     assert "lies under an opaque box" in page and "3:24-cv-00042" in page
     assert "Hidden Lane" not in page and "Concealville" not in page
     assert operator("/api/v1/documents?q=Concealville").json["hits"] == []
+
+
+def test_what_a_person_corrected_stands_on_the_page_with_who_and_when(
+    up: Up, operator: Asker, ids: dict[str, str]
+) -> None:
+    records = SqliteRecords(up.home / "records.sqlite3")
+    records.correct(ids["redacted.pdf"], "court", "Court of <Appeal>", "telegram:7 Ana", once="page")
+    page = operator(f"/documents/{ids['redacted.pdf']}").body
+    assert "Court of &lt;Appeal&gt;" in page and "by telegram:7 Ana, 20" in page
 
 
 def test_program_hands_in_follows_and_reads(up: Up, operator: Asker, base: str, ids: dict[str, str]) -> None:

@@ -37,6 +37,13 @@ INSERT INTO costs (once, kind, usd, at, job_id)
 INSERT INTO bulk_runs (run_id, prefix, status)
     SELECT n::text, 'raw/', CASE WHEN n % 1000 = 0 THEN 'confirmed' ELSE 'completed' END
     FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO corrections (once, document_id, field, value, corrected_by)
+    SELECT n::text, lpad(to_hex(n), 16, '0'), 'title', 'Motion', 'somebody' FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO telegram_updates (update_id, body, done_at)
+    SELECT n, '{{}}', CASE WHEN n % 1000 > 0 THEN now() END FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO telegram_answers (job_id, telegram_id, name, created_at, answered_at)
+    SELECT 'job-' || n, n % 50, n, now() - make_interval(mins => n), CASE WHEN n % 1000 > 0 THEN now() END
+    FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO instances (instance_id, label, state)
     SELECT n::text, n::text, CASE WHEN n % 1000 = 0 THEN 'joined' ELSE 'gone' END
     FROM generate_series(1, {ROWS}) AS n;
@@ -95,6 +102,18 @@ QUERIES = {
         " ORDER BY document_id, part LIMIT 1000",
         "document_texts_pkey",
     ),
+    "corrections of a document": (
+        "SELECT * FROM corrections WHERE document_id = '000000000000abcd' ORDER BY correction_id",
+        "corrections_by_document",
+    ),
+    "answers that are open": (
+        "SELECT * FROM telegram_answers WHERE answered_at IS NULL ORDER BY created_at LIMIT 1000",
+        "telegram_answers_open",
+    ),
+    "somebody's answers": (
+        "SELECT * FROM telegram_answers WHERE telegram_id = 7 ORDER BY created_at DESC LIMIT 10",
+        "telegram_answers_to",
+    ),
     "instances that live": (
         "SELECT * FROM instances WHERE state <> 'gone' ORDER BY created_at, instance_id LIMIT 1000",
         "instances_alive",
@@ -112,6 +131,7 @@ CALLS = {
     "name with a typing error": ("SELECT * FROM search_documents(ARRAY['Pelworth'])", "known_names_by_likeness"),
     "leases that are over": ("SELECT * FROM take_over_leases(60, 10)", "jobs_by_lease"),
     "jobs to admit": ("SELECT * FROM admit_jobs(1000, 60, 10)", "jobs_to_admit"),
+    "updates to deal with": ("SELECT * FROM open_updates()", "telegram_updates_open"),
     "next bulk run": ("SELECT * FROM claim_bulk_run('me', 60)", "bulk_runs_to_do"),
     "instances that live, and of a day": (
         "SELECT list_instances(now() - interval '1 day', 1000)",
@@ -130,6 +150,9 @@ BIG = (
     "costs",
     "bulk_runs",
     "instances",
+    "corrections",
+    "telegram_updates",
+    "telegram_answers",
     "fleet_machines",
     "fleet_ticks",
 )

@@ -66,6 +66,19 @@ TABLES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = 
         {"requests": 2},
     ),
     "users": ("telegram_id", {"own": 1}, {"telegram_id": 2, "role": "user"}, {"role": "user"}),
+    "corrections": (
+        "once",
+        {"own": "own", "other": "other", "loose": "loose"},
+        {"once": "new", "field": "title", "value": "v", "corrected_by": "c"},
+        {"value": "changed"},
+    ),
+    "telegram_updates": ("update_id", {"own": 1}, {"update_id": 2, "body": {}}, {"tries": 9}),
+    "telegram_answers": (
+        "job_id",
+        {"own": "own"},
+        {"job_id": "new", "telegram_id": 1, "name": "n", "created_at": "2026-01-01"},
+        {"message_id": 9},
+    ),
     "api_tokens": (
         "name",
         {"own": "script"},
@@ -80,7 +93,7 @@ ALL, READ, NOTHING = ("yes",) * 4, ("yes", "no", "no", "no"), ("no",) * 4
 EXPECTED: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("service_role", "loose"): {
         **dict.fromkeys(TABLES, ALL),
-        **dict.fromkeys(("costs", "audit"), ("yes", "yes", "no", "no")),
+        **dict.fromkeys(("costs", "audit", "corrections"), ("yes", "yes", "no", "no")),
     },
     ("aseagi_worker", "own"): {
         **dict.fromkeys(TABLES, NOTHING),
@@ -99,6 +112,7 @@ EXPECTED: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("aseagi_viewer", "other"): {
         **dict.fromkeys(TABLES, NOTHING),
         **dict.fromkeys(("documents", "document_texts", "known_names", "processing_jobs", "processing_events"), READ),
+        "corrections": READ,
     },
     ("anon", "other"): dict.fromkeys(TABLES, NOTHING),
     ("authenticated", "other"): dict.fromkeys(TABLES, NOTHING),
@@ -125,11 +139,13 @@ CONTROL |= {
     "set_fleet_control",
     "fleet_demand",
 }
+CONTROL |= {"correct_document", "keep_update", "open_updates", "end_updates"}
 STAGE = {"begin_stage", "end_stage", "add_event", "end_job", "complete_job", "save_text", "renew_lease"}
 STAGE |= {"put_off_job", "drop_leases"}
 LOOK = {"search_documents", "count_jobs", "find_documents", "document_conditions"}
 PARTS = {"search_words", "search_vector", "without_accents", "token_instance", "is_given_document", "is_given_job"}
 TRIGGERS = {"touch_updated_at", "status_moves_forwards", "ledger_is_not_changed", "add_cost_to_job", "keep_names"}
+TRIGGERS |= {"keep_corrections"}
 FUNCTIONS = {
     "service_role": CONTROL | STAGE | LOOK | PARTS,
     "aseagi_worker": STAGE | PARTS,
@@ -174,6 +190,16 @@ def seeded(cloud: Cloud) -> Iterator[Project]:
             )
             db.execute("INSERT INTO audit (once, who, what) VALUES ('own', 'w', 'x')")
             db.execute("INSERT INTO users (telegram_id, role) VALUES (1, 'operator')")
+            db.execute("INSERT INTO telegram_updates (update_id, body) VALUES (1, '{}')")
+            db.execute(
+                "INSERT INTO telegram_answers (job_id, telegram_id, name, created_at) VALUES ('own', 1, 'n', now())"
+            )
+            for name, document_id in (("own", OWN), ("other", OTHER), ("loose", LOOSE)):
+                db.execute(
+                    "INSERT INTO corrections (once, document_id, field, value, corrected_by)"
+                    " VALUES (%s, %s, 'title', 'v', 'c')",
+                    (name, document_id),
+                )
         yield project
 
 
@@ -187,7 +213,11 @@ def asked(project: Project, role: str, whose: str, table: str, verb: str) -> str
     if verb == "select":
         query: Any = builder.select(key).eq(key, there)
     elif verb == "insert":
-        belongs = {"document_texts": {"document_id": there}, "processing_events": {"job_id": there}}.get(table, {})
+        belongs = {
+            "document_texts": {"document_id": there},
+            "processing_events": {"job_id": there},
+            "corrections": {"document_id": OWN},
+        }.get(table, {})
         query = builder.insert({**new, **belongs})
     elif verb == "update":
         query = builder.update(change).eq(key, there)

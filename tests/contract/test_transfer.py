@@ -73,6 +73,15 @@ def fill(records: Records, documents: int, seed: int = 1) -> None:
                     **{"job_id": job, "detail": {"model": "m"}},
                 }
             )
+    tables["users"].append(
+        {"telegram_id": 7, "role": "user", "name": "é", "language": "es", "created_at": at(1), "updated_at": at(2)}
+    )
+    tables["corrections"].append(
+        {
+            **{"once": "c", "document_id": names[0], "field": "case_number", "value": "23CV000000"},
+            **{"corrected_by": "telegram:7 é", "at": at(3)},
+        }
+    )
     tables["instances"].append(
         {
             **{"instance_id": "i-1", "label": "i-1", "state": "gone", "gpu_name": "RTX 3090", "machine_id": 7},
@@ -104,8 +113,8 @@ def test_ten_thousand_documents_to_the_cloud_and_back(project: Project, tmp_path
     first = export_records(here, tmp_path / "1.jsonl")
     assert {name: total["rows"] for name, total in first.items()} == {
         **{"documents": 10_000, "processing_jobs": 10_000, "processing_events": 20_000, "costs": 3_334},
-        **{"cost_reservations": 1, "message_batches": 1, "instances": 1, "fleet_machines": 1, "fleet_controls": 2},
-        TEXTS: 9_000,
+        **{"cost_reservations": 1, "users": 1, "corrections": 1, "message_batches": 1},
+        **{"instances": 1, "fleet_machines": 1, "fleet_controls": 2, TEXTS: 9_000},
     }
     assert import_records(cloud, tmp_path / "1.jsonl").different == {}
     assert export_records(cloud, tmp_path / "2.jsonl") == first

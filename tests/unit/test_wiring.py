@@ -54,7 +54,11 @@ def test_stages_end_before_their_messages_are_delivered_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [f"aseagi_tasks.{name}" for name in ("control", "tasks", "doors.cli", "doors.monitor.mount")]
+    "module",
+    [
+        f"aseagi_tasks.{name}"
+        for name in ("control", "tasks", "doors.cli", "doors.monitor.mount", "doors.bot.__main__", "doors.notebook")
+    ],
 )
 def test_control_plane_imports_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({{'torch', 'transformers', 'cv2', 'numpy'}} & set(sys.modules)))"

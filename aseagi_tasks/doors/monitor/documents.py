@@ -187,7 +187,7 @@ def _one(ident: str, number: int) -> dict[str, Any]:
     values: dict[str, Any] = {
         **{"document": document, "jobs": found.jobs, "events": events, "engines": ENGINES},
         **{"metadata": None, "facts": [], "places": [], "lines": [], "warnings": [], "number": 1, "files": []},
-        **{"has_picture": False, "summary": None},
+        **{"has_picture": False, "summary": None, "corrections": found.corrections().values()},
     }
     if document.processed is None:
         return values
