@@ -231,7 +231,7 @@ class StageTask(Task):
             except Exception as exc:
                 if not services.records().renew_lease(job_id, name, settings().lease_s):
                     log.warning("job %s: the lease was lost, so its end is not ours to tell: %s", job_id, exc)
-                    raise Ignore from exc
+                    self.stand_back(job_id)
                 raise
 
     def _pause(self) -> int:
@@ -268,7 +268,7 @@ class StageTask(Task):
             countdown = min(max(countdown or 0, exc.retry_after_s * random.uniform(1.0, 1.2)), 1_800)
         wait_s = (self.default_retry_delay if countdown is None else countdown) + settings().lease_s
         if not leases.give_back(job_id, leases.holder(self.request.hostname or "?"), wait_s):
-            raise Ignore  # another has it, or it has ended
+            self.stand_back(job_id)
         try:
             return super().retry(*args, exc=exc, countdown=countdown, **kwargs)
         except QUEUE_AWAY as away:
@@ -286,9 +286,17 @@ class StageTask(Task):
         name, lease_s = leases.of(job_id).holder, settings().lease_s
         ours = records.end_stage(job_id, self.stage, seconds, worker, detail, then=then, holder=name, lease_s=lease_s)
         if not ours:
-            if records.job(job_id).status == "cancelled":
-                raise Cancelled(job_id)
-            raise Ignore
+            self.stand_back(job_id)
+
+    def stand_back(self, job_id: str) -> NoReturn:
+        """The lease was lost: leave the job to who has it.
+
+        Raises:
+            Cancelled: it was; who waits for it is told so. Ignore.
+        """
+        if services.records().job(job_id).status == "cancelled":
+            raise Cancelled(job_id)
+        raise Ignore
 
     def wait(self, job_id: str, what: str, seconds: float) -> NoReturn:
         """Leave the job to wait for something: a batch, a budget. ``admission.go_on`` ends that, or the reaper in time.

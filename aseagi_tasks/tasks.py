@@ -233,7 +233,7 @@ def ocr(self: StageTask, place: Workplace, job: Job, engine: str | None = None) 
             if time.monotonic() - last_look > 2:
                 last_look = time.monotonic()
                 if leases.of(place.job_id).lost:
-                    raise Ignore
+                    self.stand_back(place.job_id)
                 if services.records().job(place.job_id).status == "cancelled":
                     raise Cancelled(place.job_id)
             return time.monotonic() < until
