@@ -3,7 +3,9 @@
 Runs of 40 documents from nothing rented to nothing rented, one after another, until the control worker was killed
 ``--kills`` times (20); after every fourth kill a machine that works is taken away too, as one that was outbid. Claims:
 every document is completed; no instance is there for longer than two minutes of which the records know nothing; none is
-alive at the end; the ledger is the provider's true bill to the cent.
+alive at the end; the ledger is the provider's true bill to the cent once it was compared with the charges. Before, it
+is too high by what a machine that was taken away is thought to run until the next tick sees it: at $3.60/h, ten seconds
+are a cent.
 
     python benchmarks/fleet_kills.py [--kills 20] [--seed 1]
 """
@@ -61,13 +63,17 @@ def main() -> int:
         finally:
             stopping.set()
             killer.join(10)
-        completed, booked, bill = stack.ledger.counts()["completed"], stack.booked(), stack.server.bill()
+        completed, at_once, bill = stack.ledger.counts()["completed"], stack.booked(), stack.server.bill()
+        stack.reconcile()
+        booked = stack.booked()
+        money = f"ledger ${booked:.4f} (${at_once:.4f} before it was compared), true bill ${bill:.4f}"
         rented, cent = len(stack.server.rented), 0.01
         claims = {
             f"{completed} of {runs * DOCUMENTS} documents completed": completed == runs * DOCUMENTS,
             f"longest without a row {stack.without_row_s:.1f} s of 120": stack.without_row_s < 120,
             f"{len(stack.server.alive())} of {rented} instances alive": not stack.server.alive(),
-            f"ledger ${booked:.4f}, true bill ${bill:.4f}": abs(booked - bill) < cent,
+            money: abs(booked - bill) < cent,
+            f"booked no less than was billed, and ${at_once - bill:.4f} more": at_once > bill - cent,
         }
         print(
             f"{stack.kills} kills and {len(taken)} machines taken away in {runs} runs, {time.monotonic() - began:.0f} s"

@@ -88,4 +88,6 @@ def test_control_worker_killed_again_and_again_leaves_nothing_rented() -> None:
         stack.kill_control()  # about when it drains
         stack.until(stack.is_over, 90, "something is still rented")
         assert stack.ledger.counts()["completed"] == 40 and stack.without_row_s < 120
+        assert stack.booked() > stack.server.bill() - 0.01
+        stack.reconcile()
         assert stack.booked() == pytest.approx(stack.server.bill(), abs=0.01)

@@ -137,6 +137,11 @@ class FleetStack:
         """USD in the ledger."""
         return self.ledger.costs(datetime.now(UTC) - timedelta(days=1)).get("gpu", 0.0)
 
+    def reconcile(self) -> None:
+        """What beat does once a day: compare the ledger with the provider's charges."""
+        code = "from aseagi_tasks.control import reconcile; reconcile()"
+        subprocess.run([sys.executable, "-c", code], env=self.environment, check=True, cwd=Path(__file__).parents[2])
+
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command of ``aseagi`` in this installation."""
         aseagi = str(Path(sys.executable).with_name("aseagi"))
