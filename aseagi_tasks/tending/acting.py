@@ -136,6 +136,10 @@ def finish(means: Means, shift: Shift, row: InstanceRow) -> str:
 
 def hand_back(means: Means, instance_id: str) -> int:
     """Put what an instance had in hand back into the queue; how much that was."""
+    heard = means.presence.hear([instance_id]).get(instance_id)
+    for node in heard.nodes if heard else ():
+        # nobody waits for its leases to run out; and a machine that was taken away says nothing against a document
+        means.ledger.drop_leases(f"{node}/", died=False)
     returned = give_back(means.presence.last_tasks(instance_id))
     if returned:
         log.info("%s is gone: %d tasks handed back", instance_id, returned)

@@ -30,9 +30,10 @@ from tests.servers.vast import KEY, Machine, Rented, VastServer
 TICK_S = 1.0
 CLOCK = f"""
 import time
-from aseagi_tasks.control import autoscale
+from aseagi_tasks.control import autoscale, reap
 while True:
     autoscale.delay()
+    reap.delay()
     time.sleep({TICK_S})
 """
 
