@@ -146,7 +146,7 @@ class _StageRequest(Request):
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """Celery's hook."""
-        exc = exc_info.exception
+        exc = getattr(exc_info.exception, "exc", exc_info.exception)  # billiard wraps it
         if isinstance(exc, (WorkerLostError, TimeLimitExceeded)) and not state.should_terminate:
             leases.process_died(self.hostname, self.worker_pid)
         if isinstance(exc, TimeLimitExceeded) and not state.should_terminate:
