@@ -312,11 +312,13 @@ class Instances(Api):
     """Rented machines."""
 
     async def get(self) -> None:
-        """All that are not gone. ConfigError where nothing is rented by setting."""
+        """All that are not gone; NotFound where nothing is rented by setting."""
         await self.answer(_fleet)
 
 
 def _fleet() -> Fleet:
+    if services.settings().fleet == "none":
+        raise NotFound("A rented machine", "this installation: ASEAGI_FLEET is none")
     from aseagi_tasks.tending.overview import overview
     from aseagi_tasks.tending.tick import means
 
