@@ -71,6 +71,9 @@ def test_operator_launches_sees_why_and_destroys(monitored: Monitored) -> None:
         page.on("dialog", lambda dialog: dialog.accept())
         page.goto(f"{monitored.url}/instances")
         expect(page.get_by_text("Nothing is rented.")).to_be_visible()
+        page.goto(f"{monitored.url}/costs")
+        expect(page.locator("tr").filter(has_text="gpu")).to_contain_text("of $100.00")
+        page.goto(f"{monitored.url}/instances")
         page.get_by_role("button", name="Launch one").click()
         expect(page.get_by_role("status")).to_contain_text("rented as aseagi-")
         row = page.locator("tbody tr").first
