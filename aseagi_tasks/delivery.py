@@ -5,7 +5,6 @@ Every task of the chain is a ``StageTask``; ``stage`` makes one of a function th
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import shutil
@@ -14,7 +13,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from inspect import signature
 from typing import Any, NoReturn, get_args
 
@@ -53,6 +51,7 @@ from aseagi_tasks.errors import (
 )
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Job
+from aseagi_tasks.waiting import forget_waiting, note_waiting
 
 log = logging.getLogger(__name__)
 
@@ -63,46 +62,11 @@ QUEUE_AWAY = (RedisError, OperationalError, BackendError)
 #: A job that waits for room on the disk looks again so often.
 DISK_PAUSE_S = 15
 
-#: Redis hash: jobs that cannot go on → stage, since when, why, and the class of the error.
-_WAITING = "aseagi:waiting"
 #: Errors that are nobody's but a service's or the settings': how often a stage is tried again.
 _PATIENCE: dict[type[TransientError], int] = {
     **dict.fromkeys((RecordsUnavailable, RateLimited, NotSetUp, BudgetExceeded), sys.maxsize),
     AnalystUnavailable: 60,  # an hour
 }
-
-
-def note_waiting(job_id: str, stage: str | None, exc: BaseException) -> None:
-    """Keep it where `status` finds it: in Redis, since the records may be away."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    value = {"stage": stage or "intake", "since": now, "error": str(exc), "for": type(exc).__name__}
-    with suppress(RedisError):
-        app.backend.client.hset(_WAITING, job_id, json.dumps(value))
-        app.backend.client.expire(_WAITING, 7 * 86_400)
-
-
-def forget_waiting(job_id: str, what: type[TransientError] | None = None) -> None:
-    """It goes on; with ``what``, only if it waited for that."""
-    with suppress(RedisError):
-        if what is not None:
-            why = app.backend.client.hget(_WAITING, job_id)
-            if why is None or json.loads(why).get("for") != what.__name__:
-                return
-        app.backend.client.hdel(_WAITING, job_id)
-
-
-def waiting() -> dict[str, dict[str, str]]:
-    """Jobs that wait for something that is not theirs: ``{job_id: {stage, since, error, for}}``."""
-    try:
-        found = app.backend.client.hgetall(_WAITING)
-    except RedisError:
-        return {}
-    return {key.decode(): json.loads(value) for key, value in found.items()}
-
-
-def waiting_for_records() -> dict[str, dict[str, str]]:
-    """Those that wait for the records. In stage ``record`` the results are done."""
-    return {job_id: why for job_id, why in waiting().items() if why.get("for") == RecordsUnavailable.__name__}
 
 
 def explain(exc: BaseException, stage: str) -> tuple[str, str]:

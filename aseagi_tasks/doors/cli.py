@@ -359,7 +359,7 @@ def _process(
 
 def _waiting() -> tuple[dict[str, dict[str, str]], dict[str, dict[str, str]]]:
     """Jobs that wait for the records, and for anything else; asked of Redis, which may not run."""
-    from aseagi_tasks.delivery import waiting, waiting_for_records
+    from aseagi_tasks.waiting import waiting, waiting_for_records
 
     records = waiting_for_records()
     return records, {job_id: why for job_id, why in waiting().items() if job_id not in records}

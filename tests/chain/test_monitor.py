@@ -297,6 +297,18 @@ def test_operator_retries_and_cancels_and_it_is_kept_who_did(up: Up, operator: A
     assert changes[1].detail == {"jobs": [job]}
 
 
+def test_page_says_what_a_job_waits_for(up: Up, operator: Asker) -> None:
+    from aseagi_tasks.stores.sqlite import SqliteRecords
+
+    records = SqliteRecords(up.home / "records.sqlite3")
+    records.register_job("waits-on-purpose", "raw/waits.pdf", "low", "tester")
+    assert records.put_off("waits-on-purpose", 3_600, waits_for="an answer of <somebody>")
+    page = operator("/jobs").body
+    assert "raw/waits.pdf" in page and "Waits for an answer of &lt;somebody&gt;." in page
+    assert operator("/api/v1/jobs/waits-on-purpose/cancel", "POST", b"").status == 200
+    assert "an answer of" not in operator("/jobs").body
+
+
 def test_live_page_is_told_of_changes(up: Up, operator: Asker) -> None:
     request = urllib.request.Request(f"{operator.base}/live", headers=operator.headers)
     heard: list[str] = []

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from aseagi_tasks.doors.monitor.access import credentials
-from aseagi_tasks.doors.monitor.api import CALLS, openapi
 from aseagi_tasks.doors.monitor.costs import added_up, plot
+from aseagi_tasks.doors.monitor.description import CALLS, openapi
 from aseagi_tasks.doors.monitor.page import ago, usd
 from aseagi_tasks.errors import ConfigError
 from aseagi_tasks.settings import load

@@ -1,4 +1,4 @@
-"""The HTTP API under ``/api/v1``: what the pages do, for programs. ``openapi.json`` is made from here.
+"""The HTTP API under ``/api/v1``: what the pages do, for programs. What it takes and answers is in ``description.py``.
 
 A program sends ``Authorization: Bearer TOKEN`` (``aseagi api-token add``) with scopes: ``read`` looks, ``write`` hands
 documents in, ``operate`` retries and cancels. Answers are JSON; an error is ``{"error": class, "message": sentence}``.
@@ -11,95 +11,34 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel, ValidationError
 from tornado.web import HTTPError, RequestHandler, url
 
-from aseagi_tasks import __version__, services
-from aseagi_tasks.documents import Priority, Status
+from aseagi_tasks import services
+from aseagi_tasks.documents import Status
 from aseagi_tasks.doors.lookup import look_up
 from aseagi_tasks.doors.monitor.access import Guard, Scope, audited, in_background
 from aseagi_tasks.doors.monitor.costs import costs
+from aseagi_tasks.doors.monitor.description import (
+    BASE,
+    CostReport,
+    Created,
+    DocumentWithAll,
+    Fleet,
+    HitList,
+    JobList,
+    JobWithEvents,
+    NewJob,
+    Problem,
+    Signed,
+    openapi,
+)
 from aseagi_tasks.doors.monitor.documents import SIGNED_FOR_S, file_key
 from aseagi_tasks.doors.monitor.jobs import change_jobs
 from aseagi_tasks.errors import AseagiError, ConfigError, DocumentError, NotFound, TransientError
-from aseagi_tasks.stores.records import Day, Document, Event, Hit, Job, Wanted
-
-BASE = "/api/v1"
-
-
-class NewJob(BaseModel):
-    """What is to be processed: a key in the bucket or its ``s3://`` address."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    source: str = Field(min_length=1, max_length=1_024)
-    priority: Priority = "normal"
-    again: bool = False
-    ocr_engine: str | None = Field(None, max_length=200)
-
-
-class Created(BaseModel):
-    """The id of a job."""
-
-    job_id: str
-
-
-class JobWithEvents(BaseModel):
-    """A job and what happened to it."""
-
-    job: Job
-    events: list[Event]
-
-
-class JobList(BaseModel):
-    """Jobs, newest first."""
-
-    jobs: list[Job]
-
-
-class HitList(BaseModel):
-    """Documents: best first where words were asked for, else newest first. ``after`` goes into the next call."""
-
-    hits: list[Hit]
-    after: str | None
-
-
-class DocumentWithAll(BaseModel):
-    """A document with its jobs, analysis and keys, as `aseagi show --json` prints it."""
-
-    document: Document
-    jobs: list[Job]
-    events: list[Event]
-    keys: list[str]
-    analysis: dict[str, Any] | None = None
-    result: dict[str, Any] | None = None
-
-
-class Signed(BaseModel):
-    """An address that opens for a while without credentials."""
-
-    url: str
-    expires_s: int
-
-
-class CostReport(BaseModel):
-    """USD by kind; per 1,000 completed documents, null without any."""
-
-    today_usd: dict[str, float]
-    month_usd: dict[str, float]
-    month_completed: int
-    month_usd_per_thousand: float | None
-    days: list[Day]
-
-
-class Problem(BaseModel):
-    """Why not, and what to do."""
-
-    error: str
-    message: str
+from aseagi_tasks.stores.records import Hit, Wanted
 
 
 class Api(Guard, RequestHandler):
@@ -295,19 +234,6 @@ def _costs() -> CostReport:
     )
 
 
-class Fleet(BaseModel):
-    """What is rented, what it costs and which limits hold, as `aseagi fleet status --json` prints it."""
-
-    instances: list[dict[str, Any]]
-    paused: bool
-    limits: dict[str, Any]
-    usd_per_hour: float
-    spent_today_usd: float
-    spent_month_usd: float
-    reconciled: dict[str, Any] | None = None
-    left_out: list[dict[str, Any]] = []
-
-
 class Instances(Api):
     """Rented machines."""
 
@@ -332,121 +258,6 @@ class OpenApi(Api):
         """As OpenAPI 3.1."""
         self.set_header("Content-Type", "application/json")
         self.finish(json.dumps(openapi()))
-
-
-class Call(NamedTuple):
-    """One call as the description has it. ``arguments``: query arguments and their schemas."""
-
-    path: str
-    method: Literal["get", "post"]
-    scope: Scope
-    what: str
-    answer: type[BaseModel]
-    arguments: dict[str, dict[str, Any]] = {}
-    body: type[BaseModel] | None = None
-
-
-_TEXT = {"type": "string"}
-_IDENT = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
-_JOB_IDENT = {"type": "string", "pattern": "^[0-9A-Za-z-]{4,64}$"}
-
-
-def _within(low: int, high: int) -> dict[str, Any]:
-    return {"type": "integer", "minimum": low, "maximum": high}
-
-
-CALLS = (
-    Call("/jobs", "post", "write", "Process a document that is in the bucket", Created, body=NewJob),
-    Call(
-        "/jobs",
-        "get",
-        "read",
-        "Jobs, newest first",
-        JobList,
-        {
-            "status": {"type": "string", "enum": list(get_args(Status))},
-            "limit": _within(1, 500),
-            "offset": _within(0, 1_000_000),
-        },
-    ),
-    Call("/jobs/{job_id}", "get", "read", "One job and what happened to it", JobWithEvents),
-    Call("/jobs/{job_id}/retry", "post", "operate", "Process an ended job's document again", Created),
-    Call("/jobs/{job_id}/cancel", "post", "operate", "Stop a job", Created),
-    Call(
-        "/documents",
-        "get",
-        "read",
-        "Search and list documents",
-        HitList,
-        {
-            **{"q": _TEXT, "document_type": _TEXT, "case_number": _TEXT, "requested_by": _TEXT},
-            **{"dated_since": _TEXT, "dated_until": _TEXT, "after": _TEXT},
-            **{"relevancy": _within(0, 100), "limit": _within(1, 200)},
-        },
-    ),
-    Call("/documents/{document_id}", "get", "read", "One document with facts, jobs and keys", DocumentWithAll),
-    Call("/documents/{document_id}/url/{file}", "get", "read", "An address that reads a file for a while", Signed),
-    Call("/costs", "get", "read", "What it cost", CostReport),
-    Call("/instances", "get", "read", "Rented machines, what they cost and which limits hold", Fleet),
-)
-
-
-def openapi() -> dict[str, Any]:
-    """The API's description, made of ``CALLS`` and the models."""
-    models = {model for call in CALLS for model in (call.answer, call.body) if model} | {Problem}
-    _, schemas = models_json_schema(
-        [(model, "serialization") for model in sorted(models, key=lambda model: model.__name__)],
-        ref_template="#/components/schemas/{model}",
-    )
-    paths: dict[str, dict[str, Any]] = {}
-    problem = {"description": "Why not", "content": {"application/json": {"schema": _reference(Problem)}}}
-    for call in CALLS:
-        paths.setdefault(call.path, {})[call.method] = {
-            "summary": call.what,
-            "description": f"Needs the scope `{call.scope}`.",
-            "security": [{"token": []}, {"basic": []}],
-            "parameters": [*_path_arguments(call.path), *_query_arguments(call.arguments)],
-            **({"requestBody": {"required": True, "content": _json(call.body)}} if call.body else {}),
-            "responses": {
-                "201" if call.body else "200": {"description": call.answer.__doc__, "content": _json(call.answer)},
-                **{str(status): problem for status in (400, 401, 403, 404, 422, 503)},
-            },
-        }
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "ASEAGI", "version": __version__, "description": __doc__},
-        "servers": [{"url": BASE}],
-        "paths": paths,
-        "components": {
-            "schemas": schemas.get("$defs", {}),
-            "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer"},
-                "basic": {"type": "http", "scheme": "basic"},
-            },
-        },
-    }
-
-
-def _path_arguments(path: str) -> list[dict[str, Any]]:
-    known = {"job_id": _JOB_IDENT, "document_id": _IDENT, "file": {"type": "string", "pattern": "^[a-z.]+$"}}
-    return [
-        {"name": name, "in": "path", "required": True, "schema": schema}
-        for name, schema in known.items()
-        if f"{{{name}}}" in path
-    ]
-
-
-def _query_arguments(arguments: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in arguments.items()]
-
-
-def _reference(model: type[BaseModel]) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{model.__name__}"}
-
-
-def _json(model: type[BaseModel] | None) -> dict[str, Any]:
-    assert model is not None
-    return {"application/json": {"schema": _reference(model)}}
 
 
 class Unknown(Api):

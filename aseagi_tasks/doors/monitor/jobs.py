@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, get_args
 from tornado.web import HTTPError, url
 
 from aseagi_tasks import services
-from aseagi_tasks.delivery import waiting_for_records
 from aseagi_tasks.documents import FINAL, STAGES, Status
 from aseagi_tasks.doors.monitor.page import Page, names_of
 from aseagi_tasks.errors import AseagiError, NotFound
 from aseagi_tasks.services import ENGINES
 from aseagi_tasks.stores.records import Event, Job
+from aseagi_tasks.waiting import waiting
 
 ON_A_PAGE = 100
 MOST_AT_ONCE = 500
@@ -29,18 +29,22 @@ class Running(NamedTuple):
 def overview() -> dict[str, Any]:
     """What the page shows when nothing in particular is asked for."""
     records = services.records()
-    running = [Running(job, _worker(records.events(job.job_id))) for job in records.jobs(status="processing", limit=30)]
-    waiting, failed = records.jobs(status="queued", limit=30), records.jobs(status="error", limit=30)
+    begun, queued = records.jobs(status="processing", limit=60), records.jobs(status="queued", limit=30)
+    failed = records.jobs(status="error", limit=30)
+    held_up = {job_id: why["error"] for job_id, why in waiting().items()}
+    reasons = {**{job.job_id: f"Waits for {job.waits_for}." for job in (*begun, *queued) if job.waits_for}, **held_up}
+    running = [Running(job, _worker(records.events(job.job_id))) for job in begun if job.job_id not in reasons]
+    at_rest = [*(job for job in begun if job.job_id in reasons), *queued]
     ended = records.jobs(status="completed", limit=15)
     counts = records.counts()
     return {
         "counts": counts,
         "running": sorted(running, key=lambda one: STAGES.index(one.job.stage or "fetch"), reverse=True),
-        "waiting": waiting,
-        "waiting_for_records": waiting_for_records(),
+        "waiting": at_rest,
+        "reasons": reasons,
         "failed": failed,
         "ended": ended,
-        "names": names_of(job.document_id for job in (*waiting, *failed, *ended, *(one.job for one in running))),
+        "names": names_of(job.document_id for job in (*at_rest, *failed, *ended, *(one.job for one in running))),
     }
 
 
