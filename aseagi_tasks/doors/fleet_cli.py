@@ -10,6 +10,7 @@ import typer
 
 from aseagi_tasks.doors.terminal import Json, err, out, print_json
 from aseagi_tasks.errors import FleetError
+from aseagi_tasks.fleet.forecast import span
 
 if TYPE_CHECKING:
     from aseagi_tasks.tending.watching import Means
@@ -42,7 +43,7 @@ def status(as_json: Json = False) -> None:
     for one in found["instances"]:
         page = one["seconds_per_page"]
         shown.add_row(
-            *(one["instance_id"], one["state"], one["gpu"], f"{one['price_usd_per_hour']:.3f}", _span(one["age_s"])),
+            *(one["instance_id"], one["state"], one["gpu"], f"{one['price_usd_per_hour']:.3f}", span(one["age_s"])),
             *("" if page is None else f"{page:.2f}", str(one["busy"]), f"${one['booked_usd']:.3f}"),
         )
     if found["instances"]:
@@ -224,7 +225,3 @@ def _say(text: str, as_json: bool) -> None:
         print_json({"outcome": text})
     else:
         out.print(text, highlight=False, soft_wrap=True)
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3600:.1f} h"

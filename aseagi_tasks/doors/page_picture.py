@@ -13,6 +13,7 @@ from aseagi_tasks import services
 from aseagi_tasks.analysis.schema import Analysis
 from aseagi_tasks.documents import Box
 from aseagi_tasks.doors.lookup import Found
+from aseagi_tasks.doors.showing import words
 from aseagi_tasks.errors import NotFound
 from aseagi_tasks.reading.page_picture import upright
 from aseagi_tasks.settings import settings
@@ -68,7 +69,7 @@ def marks(analysis: Analysis, number: int) -> Iterator[Mark]:
     for name, fact in found:
         for evidence in fact.evidence:
             if evidence.page == number and evidence.box is not None:
-                yield Mark(evidence.box, name.replace("_", " "), fact.status)
+                yield Mark(evidence.box, words(name), fact.status)
     for caution in analysis.warnings:
         if caution.page == number and caution.box is not None:
             yield Mark(caution.box, f"{caution.kind} text", "caution")

@@ -21,6 +21,7 @@ from aseagi_tasks.doors.lookup import look_up
 from aseagi_tasks.doors.monitor import pictures
 from aseagi_tasks.doors.monitor.access import Guard
 from aseagi_tasks.doors.monitor.page import Page
+from aseagi_tasks.doors.showing import words
 from aseagi_tasks.errors import AseagiError, NotFound
 from aseagi_tasks.keys import content_type
 from aseagi_tasks.services import ENGINES
@@ -228,7 +229,7 @@ def _facts(analysis: Analysis) -> Iterator[Row]:
         value = str(fact.value) if isinstance(fact, Fact) else fact.name + (f" ({fact.role})" if fact.role else "")
         pages = sorted({evidence.page for evidence in fact.evidence})
         if field == "document_type":
-            value = value.replace("_", " ")
+            value = words(value)
         yield Row(number, field, value, fact.status, pages, [evidence.quote for evidence in fact.evidence])
 
 

@@ -11,6 +11,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from aseagi_tasks import services
 from aseagi_tasks.doors.monitor.access import Guard, audited, in_background
+from aseagi_tasks.doors.showing import words
 from aseagi_tasks.errors import AseagiError, ConfigError, DocumentError, FleetError, NotFound, TransientError
 
 T = TypeVar("T")
@@ -90,11 +91,6 @@ def names_of(document_ids: Iterable[str | None]) -> Mapping[str, str]:
     wanted = sorted({ident for ident in document_ids if ident})
     rows = services.records().rows_of("documents", "document_id", wanted, ["document_id", "name"]) if wanted else []
     return {row["document_id"]: row["name"] for row in rows}
-
-
-def words(value: str | None) -> str:
-    """`police_report` → `police report`."""
-    return (value or "").replace("_", " ")
 
 
 def when(moment: datetime | None) -> str:
