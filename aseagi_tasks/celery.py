@@ -9,8 +9,9 @@ import threading
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_after_setup, worker_shutting_down
+from celery.signals import celeryd_after_setup, task_postrun, task_prerun, worker_shutting_down
 
+from aseagi_tasks.fleet.marks import Marks
 from aseagi_tasks.settings import settings
 
 app = Celery("aseagi")
@@ -35,6 +36,19 @@ def _take_over(instance: Any, **_kwargs: Any) -> None:
     """On one machine each queue has one worker: what it had taken when it died is its own again when it starts."""
     if settings().broker_url is None:
         give_back_unacknowledged(set(instance.app.amqp.queues.consume_from))
+
+
+@task_prerun.connect
+def _mark_begin(task_id: str, **_kwargs: Any) -> None:
+    """On a rented machine the watchdog wants to know what runs."""
+    if (folder := settings().instance_folder) is not None:
+        Marks(folder).begin(task_id)
+
+
+@task_postrun.connect
+def _mark_end(task_id: str, **_kwargs: Any) -> None:
+    if (folder := settings().instance_folder) is not None:
+        Marks(folder).end(task_id)
 
 
 def give_back_unacknowledged(queues: set[str]) -> None:

@@ -74,6 +74,14 @@ class Settings(BaseSettings):
     max_page_pixels: int = Field(40_000_000, ge=1_000_000, description="Larger pages are rendered at lower dpi.")
     render_timeout_s: int = Field(120, ge=1, description="A renderer that takes longer for one batch is killed.")
 
+    instance_folder: Path | None = Field(None, description="Set on rented machines only: what must outlive a restart.")
+    instance_idle_s: float = Field(900, gt=0, description="A rented machine destroys itself when no task ran so long,")
+    instance_silent_s: float = Field(600, gt=0, description="or the control plane gave no sign of life,")
+    instance_join_s: float = Field(900, gt=0, description="or it has not joined,")
+    instance_lifetime_s: float = Field(43_200, gt=0, le=82_800, description="or it is this old.")
+    instance_drain_s: float = Field(120, gt=0, description="How long what runs then may go on.")
+    vast_url: str = Field("https://console.vast.ai", description="Only for an emulator.")
+
     monitor_address: str = "127.0.0.1"
     monitor_port: int = Field(5555, ge=0, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -1,0 +1,1 @@
+"""What to rent, how to rent it, and life on a rented machine."""
