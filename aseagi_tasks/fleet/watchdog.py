@@ -20,7 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aseagi_tasks.fleet.marks import Marks, read, write
 
@@ -170,7 +170,9 @@ class Watchdog:
         try:
             kept = json.loads(text)
             # what passed since this process ended counts for two ticks at most: the machine may have been paused
-            return State(**{name: (float if name.endswith(SECONDS) else str)(value) for name, value in kept.items()})
+            types = {name: float if name.endswith(SECONDS) else str for name in kept}
+            fields: dict[str, Any] = {name: types[name](value) for name, value in kept.items()}
+            return State(**fields)
         except (ValueError, TypeError, AttributeError):
             return State(began=now, checked=now, leaving="its watchdog's count cannot be read")
 
@@ -213,7 +215,7 @@ def limits_from_environment() -> Limits:
     found = {}
     for name, default in Limits._field_defaults.items():
         try:
-            value = float(os.environ.get(f"ASEAGI_INSTANCE_{name.upper()}", default))
+            value = float(os.environ.get(f"ASEAGI_INSTANCE_{name.upper()}") or default)
         except ValueError:
             value = float(default)
         found[name] = value if value > 0 else float(default)

@@ -197,7 +197,7 @@ def test_spoilt_count_ends_the_machine(machine: Callable[..., Machine], landlord
     assert "cannot be read" in one.leaving
 
 
-def test_dead_worker_keeps_no_machine_busy(machine: Callable[..., Machine], landlord: Landlord, tmp_path: Path) -> None:
+def test_killed_task_keeps_no_machine(machine: Callable[..., Machine], landlord: Landlord, tmp_path: Path) -> None:
     marks = Marks(tmp_path)
     marks.make()
     marks.joined()
