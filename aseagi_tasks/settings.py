@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -19,6 +20,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from aseagi_tasks.errors import ConfigError
 
 PREFIX = "ASEAGI_"
+#: ``ASEAGI_SUPABASE_KEY_FILE`` names a file that holds ASEAGI_SUPABASE_KEY.
+FILE = "_FILE"
 OcrEngine = Literal["auto", "tesseract", "trocr", "hybrid"]
 CleaningStep = Literal["flatten", "straighten", "even", "despeckle", "rules", "underlines"]
 CLEANING: frozenset[CleaningStep] = frozenset(get_args(CleaningStep))
@@ -139,24 +142,50 @@ class Settings(BaseSettings):
         return self.analyst
 
 
+#: Each of these may stand in a file.
+SECRETS = tuple(name for name, field in Settings.model_fields.items() if SecretStr in get_args(field.annotation))
+
+
 def load(env_file: Path = Path(".env")) -> Settings:
     """Read and validate the settings from this process's environment and ``env_file``.
+
+    A secret may stand in a file instead, named by ``ASEAGI_…_FILE``: an environment is inherited, a file is not.
 
     Raises:
         ConfigError: a value is wrong or missing, or a variable begins with ``ASEAGI_`` and is not known.
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    for variable in (*os.environ, *dotenv_values(env_file)):
-        if variable.upper().startswith(PREFIX) and variable.upper() not in known:
-            nearest = difflib.get_close_matches(variable.upper(), sorted(known), n=1, cutoff=0)[0]
+    files = {f"{PREFIX}{name.upper()}{FILE}": name for name in SECRETS}
+    given = {name.upper(): value for name, value in {**dotenv_values(env_file), **os.environ}.items()}
+    for variable in given:
+        if variable.startswith(PREFIX) and variable not in known and variable not in files:
+            nearest = difflib.get_close_matches(variable, sorted(known), n=1, cutoff=0)[0]
             raise ConfigError(variable, "is not a setting.", f"Did you mean {nearest}? .env.example lists all.")
+    secrets = {name: _secret(variable, given) for variable, name in files.items() if given.get(variable)}
     try:
-        return Settings(_env_file=env_file)  # type: ignore[call-arg]
+        return Settings(_env_file=env_file, **secrets)  # type: ignore[call-arg, arg-type]
     except ValidationError as exc:
         first = exc.errors()[0]
         variable = PREFIX + str(first["loc"][0]).upper() if first["loc"] else "Settings"
         message = first["msg"].removeprefix("Value error, ")
         raise ConfigError(variable, message + ".", "See .env.example for what it takes.") from None
+
+
+def _secret(variable: str, given: Mapping[str, str | None]) -> SecretStr:
+    """What the file says that this variable names."""
+    if given.get(variable.removesuffix(FILE)):
+        raise ConfigError(variable, f"and {variable.removesuffix(FILE)} are both set.", "Keep one of them.")
+    path = Path(given[variable] or "").expanduser()
+    try:
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(
+            variable, f"{path} cannot be read ({exc}).", "It names a file that holds the secret."
+        ) from None
+    if not text or "\n" in text:
+        said = "is empty" if not text else "has more than one line"
+        raise ConfigError(variable, f"{path} {said}.", "The file holds the secret and nothing else.")
+    return SecretStr(text)
 
 
 @lru_cache(maxsize=1)
