@@ -9,7 +9,14 @@ import threading
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_after_setup, task_postrun, task_prerun, worker_shutting_down
+from celery.signals import (
+    celeryd_after_setup,
+    heartbeat_sent,
+    task_postrun,
+    task_prerun,
+    worker_ready,
+    worker_shutting_down,
+)
 
 from aseagi_tasks.fleet.marks import Marks
 from aseagi_tasks.settings import settings
@@ -49,6 +56,15 @@ def _mark_begin(task_id: str, **_kwargs: Any) -> None:
 def _mark_end(task_id: str, **_kwargs: Any) -> None:
     if (folder := settings().instance_folder) is not None:
         Marks(folder).end(task_id)
+
+
+@worker_ready.connect
+@heartbeat_sent.connect
+def _mark_consuming(sender: Any, **_kwargs: Any) -> None:
+    """Both come from the loop that takes messages, so a stuck or cut off worker falls silent."""
+    if (folder := settings().instance_folder) is not None:
+        node = sender.eventer if hasattr(sender, "eventer") else sender
+        Marks(folder).consumes(node.hostname.partition("@")[0])
 
 
 def give_back_unacknowledged(queues: set[str]) -> None:

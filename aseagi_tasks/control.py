@@ -10,6 +10,7 @@ from aseagi_tasks import keys, services
 from aseagi_tasks.celery import app
 from aseagi_tasks.documents import FINAL
 from aseagi_tasks.errors import NotFound
+from aseagi_tasks.fleet.marks import HEARTBEAT_KEY
 from aseagi_tasks.settings import settings
 
 #: Leftovers of jobs that ended without clearing up are kept this long, for a look at what went wrong.
@@ -31,6 +32,12 @@ def backup() -> str:
     from aseagi_tasks.stores.backup import backup as write
 
     return write(services.records_source(), services.storage(), settings().scratch_root, datetime.now(UTC))
+
+
+@app.task(name="aseagi.control.heartbeat")
+def heartbeat() -> None:
+    """Tell rented machines that clock, control worker and broker live; without it they destroy themselves."""
+    services.redis().set(HEARTBEAT_KEY, datetime.now(UTC).isoformat(), ex=3600)
 
 
 def _has_ended(job_id: str) -> bool:

@@ -83,6 +83,12 @@ class Settings(BaseSettings):
     instance_join_s: float = Field(900, gt=0, description="or it has not joined,")
     instance_lifetime_s: float = Field(43_200, gt=0, le=82_800, description="or it is this old.")
     instance_drain_s: float = Field(120, gt=0, description="How long what runs then may go on.")
+    instance_step_s: float = Field(120, gt=0, description="How long one step of joining may take.")
+    control_url: str | None = Field(None, description="Where a rented machine enrolls: https address of the Droplet.")
+    control_ca_file: Path | None = Field(None, description="Who signed its certificate, if no public authority did.")
+    bootstrap_token: SecretStr | None = Field(None, description="Of one launch, for a few minutes.")
+    tunnel_port: int = Field(6379, ge=1, le=65535, description="Where a rented machine finds Redis on loopback.")
+    canary_command: str | None = Field(None, description="Measures a rented machine; prints seconds_per_page as JSON.")
     vast_url: str = Field("https://console.vast.ai", description="Only for an emulator.")
 
     monitor_address: str = "127.0.0.1"
@@ -104,6 +110,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 "ASEAGI_SUPABASE_URL begins with https:// (http:// only on this machine): it carries a key"
             )
+        if self.control_url and not re.match(r"https://|http://127\.0\.0\.1\b", self.control_url):
+            raise ValueError("ASEAGI_CONTROL_URL begins with https://: a token goes there")
         if self.analyst == "claude" and self.anthropic_api_key is None:
             raise ValueError("ASEAGI_ANALYST=claude needs ASEAGI_ANTHROPIC_API_KEY")
         if self.broker_url is None and len(str(self.redis_socket)) > 100:

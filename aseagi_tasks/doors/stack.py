@@ -9,6 +9,7 @@ from __future__ import annotations
 import configparser
 import io
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -24,6 +25,7 @@ import redis
 
 from aseagi_tasks import services
 from aseagi_tasks.errors import ConfigError, TransientError
+from aseagi_tasks.fleet.groups import Group, groups
 from aseagi_tasks.settings import Settings
 
 #: The project's top folder: celeryconfig.py and flower/ lie there.
@@ -158,16 +160,18 @@ class Stack:
     def _programs(self) -> dict[str, tuple[int, str]]:
         """Name → (place in the order of starting, command line); stopping goes the other way."""
         conf, celery = self.settings, f"{sys.executable} -m celery -A aseagi_tasks"
-        worker = f"{celery} worker --loglevel {conf.log_level} --without-gossip --without-mingle"
-        queues = "cpu" if self._owns_model else "cpu,gpu"
+        workers = groups(
+            owns_model=self._owns_model,
+            cpu_workers=conf.cpu_workers,
+            ocr_threads=conf.ocr_threads,
+            claude_threads=conf.claude_threads,
+        )
+        workers["control"] = Group("control", "threads", 4)  # a long backup must not delay the heartbeat
         programs = {
-            "reading": (20, f"{worker} -n reading@%%h -Q {queues} -P prefork -c {conf.cpu_workers}"),
-            "analysis": (20, f"{worker} -n analysis@%%h -Q claude -P threads -c {conf.claude_threads}"),
-            "control": (20, f"{worker} -n control@%%h -Q control -P threads -c 1"),
-            "beat": (30, f"{celery} beat --loglevel {conf.log_level} -s {self.run / 'beat'} --pidfile="),
+            name: (20, f"{celery} {shlex.join(group.arguments(f'{name}@%%h', conf.log_level))}")
+            for name, group in workers.items()
         }
-        if self._owns_model:  # one process owns the model; documents are its threads
-            programs["lines"] = (20, f"{worker} -n lines@%%h -Q gpu -P threads -c {conf.ocr_threads}")
+        programs["beat"] = (30, f"{celery} beat --loglevel {conf.log_level} -s {self.run / 'beat'} --pidfile=")
         if self.monitor:
             programs["monitor"] = (30, f"{celery} flower --conf={ROOT / 'flower' / 'flowerconfig.py'}")
         if conf.broker_url is None:

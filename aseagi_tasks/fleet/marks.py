@@ -5,6 +5,7 @@
     FOLDER/marks/heartbeat           the last sign of life that came from the control plane
     FOLDER/marks/busy/PID.TASK       a task that runs now, in this process
     FOLDER/marks/activity            touched when a task ends
+    FOLDER/marks/consumes/NAME       touched while this worker process takes tasks from the broker
     FOLDER/marks/leave               the worker asks for the machine's end; its content says why
 
 Standard library only: the watchdog has to run where nothing else does.
@@ -15,6 +16,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+#: Where they are, unless ASEAGI_INSTANCE_FOLDER says otherwise.
+FOLDER = "/var/lib/aseagi"
+#: In Redis; beat renews it. Any change is a sign of life.
+HEARTBEAT_KEY = "aseagi:heartbeat"
 #: No mark is longer; the watchdog reads what a worker wrote, and trusts it no further.
 MAX_BYTES = 2_000
 
@@ -51,7 +56,8 @@ class Marks:
 
     def make(self) -> None:
         """The folders, where they are missing; busy marks of processes that are gone are taken away."""
-        (self.folder / "busy").mkdir(parents=True, exist_ok=True, mode=0o755)
+        for name in ("busy", "consumes"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o755)
         for mark in (self.folder / "busy").iterdir():
             if not _is_alive(mark):
                 mark.unlink(missing_ok=True)
@@ -72,6 +78,17 @@ class Marks:
     def asked(self) -> str | None:
         """Why this machine's end was asked for, by the worker or by the watchdog; None if it was not."""
         return read(self.watchdog_leaves) or read(self.folder / "leave")
+
+    def consumes(self, name: str) -> None:
+        """The worker process of this name is connected, and its loop turns."""
+        (self.folder / "consumes" / name).touch()
+
+    def consumed(self, name: str) -> float:
+        """When it last said so, in seconds since the epoch; 0 if never."""
+        try:
+            return (self.folder / "consumes" / name).stat().st_mtime
+        except OSError:
+            return 0.0
 
     def begin(self, task_id: str) -> None:
         """A task begins in this process."""

@@ -22,10 +22,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aseagi_tasks.fleet.marks import Marks, read, write
+from aseagi_tasks.fleet.marks import FOLDER, Marks, read, write
 
 log = logging.getLogger("aseagi.watchdog")
-FOLDER = "/var/lib/aseagi"
 VAST_URL = "https://console.vast.ai"
 CALL_TIMEOUT_S = 30.0
 #: Destroying is tried again after one tick, two, … ten; after an answer that it is done, every ten until we are gone.
