@@ -5,7 +5,7 @@
 set -u
 
 python=${PYTHON:-python3}
-worker_command=${WORKER_COMMAND:-$python -m aseagi_tasks.fleet.worker}
+worker_command=${WORKER_COMMAND:-$python -m aseagi_tasks.fleet.instance}
 folder=${ASEAGI_INSTANCE_FOLDER:-/var/lib/aseagi}
 pause=${PID1_PAUSE_S:-2}
 export ASEAGI_INSTANCE_FOLDER="$folder"
@@ -15,12 +15,13 @@ watchdog='' worker='' failures=0 begun=0
 key=${CONTAINER_API_KEY:-} id=${CONTAINER_ID:-}
 unset CONTAINER_API_KEY
 
+mkdir -p "$folder/marks" "$folder/worker"
 if [ "$(id -u)" = 0 ] && [ -n "${WORKER_USER:-}" ]; then
-    as_worker="setpriv --reuid=$WORKER_USER --regid=$WORKER_USER --init-groups --no-new-privs --inh-caps=-all"
-    mkdir -p "$folder/marks" && chown "$WORKER_USER:" "$folder/marks"
+    chown "$WORKER_USER:" "$folder/marks" "$folder/worker"
+    as_worker="env HOME=/home/$WORKER_USER setpriv --reuid=$WORKER_USER --regid=$WORKER_USER --init-groups"
+    as_worker="$as_worker --no-new-privs --inh-caps=-all"
 else
     as_worker=''
-    mkdir -p "$folder/marks"
 fi
 
 destroy() {  # by curl, since Python does not run; the key goes in by a pipe, where no process list shows it

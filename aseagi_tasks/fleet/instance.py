@@ -1,6 +1,6 @@
 """Life on a rented machine: join, work, leave.
 
-    python -m aseagi_tasks.fleet.worker
+    python -m aseagi_tasks.fleet.instance
 
 Joining goes step by step, each with a time limit: credentials for the bootstrap token, the tunnel, a canary, workers
 by queue group, and the word that this machine takes part. A step that fails is reported with the end of the logs, and

@@ -21,7 +21,7 @@ from tests.instance import control_plane
 from tests.instance.conftest import ROOT, Landlord, Machine, until
 from tests.instance.control_plane import ControlPlane
 
-WORKER = "-m aseagi_tasks.fleet.worker"
+WORKER = "-m aseagi_tasks.fleet.instance"
 SECRETS = (control_plane.TOKEN, control_plane.PASSWORD, control_plane.GATEWAY_TOKEN)
 
 
