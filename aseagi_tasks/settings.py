@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     home: Path = Field(Path("~/.aseagi"), description="Where the embedded stack keeps everything.")
     scratch: Path | None = Field(None, description="Working space for page images; default ASEAGI_HOME/scratch.")
 
+    profile: Literal["embedded", "droplet"] = "embedded"
     broker_url: SecretStr | None = Field(None, description="Redis for the queue; default: an own one under home.")
     cpu_workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
     claude_threads: int = Field(4, ge=1, le=64)
@@ -88,11 +89,20 @@ class Settings(BaseSettings):
     control_ca_file: Path | None = Field(None, description="Who signed its certificate, if no public authority did.")
     bootstrap_token: SecretStr | None = Field(None, description="Of one launch, for a few minutes.")
     tunnel_port: int = Field(6379, ge=1, le=65535, description="Where a rented machine finds Redis on loopback.")
+    gateway_port: int = Field(8082, ge=1, le=65535, description="The worker gateway, or a machine's way to it.")
     canary_command: str | None = Field(None, description="Measures a rented machine; prints seconds_per_page as JSON.")
     vast_url: str = Field("https://console.vast.ai", description="Only for an emulator.")
 
+    public_name: str = Field("localhost", pattern=r"^[a-z0-9.-]+$", description="What the Droplet is called.")
+    listen_address: str = Field("", description="Where the Droplet's open ports listen; everywhere by default.")
+    http_port: int = Field(80, ge=1, le=65535)
+    https_port: int = Field(443, ge=1, le=65535)
+    tunnel_public_port: int = Field(6380, ge=1, le=65535, description="Where rented machines come in.")
+    redis_port: int = Field(6379, ge=1, le=65535, description="On the Droplet's loopback.")
+
     monitor_address: str = "127.0.0.1"
     monitor_port: int = Field(5555, ge=0, le=65535)
+    monitor_operators: SecretStr | None = Field(None, description="name:password,name:password; they change things.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home", "scratch")
@@ -130,12 +140,33 @@ class Settings(BaseSettings):
         """Redis address for Celery. May hold a password: never log it."""
         if self.broker_url is not None:
             return self.broker_url.get_secret_value()
+        if self.profile == "droplet":
+            try:
+                return self.broker_file.read_text()
+            except OSError as exc:
+                cure = "`aseagi up --profile droplet` makes it; whoever reads it must be who runs that."
+                raise ConfigError(str(self.broker_file), f"cannot be read ({exc.strerror}).", cure) from None
         return f"redis+socket://{self.redis_socket}"
+
+    @property
+    def broker_file(self) -> Path:
+        """The control plane's login at the Droplet's own Redis; made when it first starts."""
+        return self.home / "secrets" / "broker_url"
 
     @property
     def records_file(self) -> Path:
         """The SQLite records, where they are in use."""
         return self.home / "records.sqlite3"
+
+    @property
+    def ca_folder(self) -> Path:
+        """The certificate authority of the tunnel, where this machine is the Droplet."""
+        return self.home / "ca"
+
+    @property
+    def tunnel_pid_file(self) -> Path:
+        """Who is told when a certificate was revoked."""
+        return self.home / "run" / "tunnel.pid"
 
     @property
     def scratch_root(self) -> Path:

@@ -174,6 +174,7 @@ class Worker:
                 host=self.enrolment.tunnel_host,
                 port=self.enrolment.tunnel_port,
                 local_port=self.conf.tunnel_port,
+                gateway_port=self.conf.gateway_port,
                 certificate=self.credentials.certificate,
                 key=self.credentials.key,
                 ca=self.credentials.ca,

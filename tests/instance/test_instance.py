@@ -46,6 +46,7 @@ def rented(tmp_path: Path, landlord: Landlord, plane: ControlPlane) -> Iterator[
             "ASEAGI_CONTROL_URL": plane.url,
             "ASEAGI_BOOTSTRAP_TOKEN": control_plane.TOKEN,
             "ASEAGI_TUNNEL_PORT": str(free_port()),
+            "ASEAGI_GATEWAY_PORT": str(free_port()),
             "ASEAGI_HOME": str(tmp_path / "home"),
             "ASEAGI_CPU_WORKERS": "1",
             "ASEAGI_INSTANCE_STEP_S": "60",
