@@ -4,6 +4,6 @@ from celery.schedules import crontab
 
 BEAT_SCHEDULE = {
     "backup": {"task": "aseagi.control.backup", "schedule": crontab(hour=3, minute=50)},
-    "heartbeat": {"task": "aseagi.control.heartbeat", "schedule": 60.0},
+    "heartbeat": {"task": "aseagi.control.heartbeat", "schedule": 20.0},
     "clean": {"task": "aseagi.control.clean", "schedule": crontab(hour=4, minute=20)},
 }

@@ -28,6 +28,8 @@ if [ "${1:-}" = test ]; then
     # the tunnel of rented machines, and what a machine destroys itself with
     has stunnel || need stunnel4 stunnel
     has curl || need "curl ca-certificates" curl
+    # Debian keeps it off the path of users
+    has nginx || [ -x /usr/sbin/nginx ] || need nginx-light nginx
     has pg_dump || need postgresql-client libpq
 fi
 deb=$(echo $deb) brew=$(echo $brew)

@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     max_page_pixels: int = Field(40_000_000, ge=1_000_000, description="Larger pages are rendered at lower dpi.")
     render_timeout_s: int = Field(120, ge=1, description="A renderer that takes longer for one batch is killed.")
 
+    instance: str | None = Field(None, description="On a rented machine: the name under which it was rented.")
     instance_folder: Path | None = Field(None, description="Set on rented machines only: what must outlive a restart.")
     instance_idle_s: float = Field(900, gt=0, description="A rented machine destroys itself when no task ran so long,")
     instance_silent_s: float = Field(600, gt=0, description="or the control plane gave no sign of life,")
@@ -94,7 +95,7 @@ class Settings(BaseSettings):
     vast_url: str = Field("https://console.vast.ai", description="Only for an emulator.")
 
     public_name: str = Field("localhost", pattern=r"^[a-z0-9.-]+$", description="What the Droplet is called.")
-    listen_address: str = Field("", description="Where the Droplet's open ports listen; everywhere by default.")
+    listen_address: str = Field("0.0.0.0", description="Where the Droplet's open ports listen.")
     http_port: int = Field(80, ge=1, le=65535)
     https_port: int = Field(443, ge=1, le=65535)
     tunnel_public_port: int = Field(6380, ge=1, le=65535, description="Where rented machines come in.")

@@ -13,3 +13,4 @@ max_tasks = 10_000
 purge_offline_workers = 300
 natural_time = False
 tasks_columns = "name,uuid,state,args,result,received,started,runtime,worker"
+basic_auth = _settings.monitor_operators.get_secret_value().split(",") if _settings.monitor_operators else []

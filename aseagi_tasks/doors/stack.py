@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 from xmlrpc.client import Error as RpcError
@@ -24,6 +25,7 @@ from xmlrpc.client import ServerProxy
 import redis
 
 from aseagi_tasks import services
+from aseagi_tasks.doors import droplet
 from aseagi_tasks.errors import ConfigError, TransientError
 from aseagi_tasks.fleet.groups import Group, groups
 from aseagi_tasks.settings import Settings
@@ -111,13 +113,23 @@ class Stack:
             say("starting redis")
             self._rpc().supervisor.startProcess("redis", False)
             self._until(self._redis_answers, "redis", "redis.log")
-        say("starting workers" + (", beat and monitor" if self.monitor else " and beat"))
+        conf = self.settings
+        what = "the control plane" if conf.profile == "droplet" else "workers"
+        say(f"starting {what}, beat and monitor" if self.monitor else f"starting {what} and beat")
         for name in self._programs():
             if name != "redis":
                 self._rpc().supervisor.startProcess(name, False)
         self._until(self._workers_answer, "the workers", "reading.log")
         if self.monitor:
-            self._until(self._monitor_answers, "the monitor", "monitor.log")
+            self._until(
+                lambda: _accepts(self.settings.monitor_address, self.settings.monitor_port),
+                "the monitor",
+                "monitor.log",
+            )
+        if self.settings.profile == "droplet":
+            address = self.settings.listen_address or "127.0.0.1"
+            self._until(lambda: _accepts(address, self.settings.https_port), "nginx", "web.log")
+            self._until(lambda: _accepts(address, self.settings.tunnel_public_port), "the tunnel", "tunnel.log")
 
     def stop(self) -> None:
         """Drain and stop everything, in order: clock and monitor, workers, redis last. Returns when all have left."""
@@ -166,6 +178,8 @@ class Stack:
             ocr_threads=conf.ocr_threads,
             claude_threads=conf.claude_threads,
         )
+        if conf.profile == "droplet":
+            workers = {}  # rented machines do the work
         workers["control"] = Group("control", "threads", 4)  # a long backup must not delay the heartbeat
         programs = {
             name: (20, f"{celery} {shlex.join(group.arguments(f'{name}@%%h', conf.log_level))}")
@@ -176,6 +190,13 @@ class Stack:
             programs["monitor"] = (30, f"{celery} flower --conf={ROOT / 'flower' / 'flowerconfig.py'}")
         if conf.broker_url is None:
             programs["redis"] = (10, f"{_program('redis-server')} {self.run / 'redis.conf'}")
+        if conf.profile == "droplet":
+            programs["tunnel"] = (15, f"{_program('stunnel')} {self.run / 'stunnel.conf'}")
+            if find_spec("aseagi_tasks.doors.gateway"):
+                programs["gateway"] = (30, f"{sys.executable} -m aseagi_tasks.doors.gateway")
+            programs["web"] = (40, f"{_program('nginx')} -c {self.run / 'nginx.conf'} -e stderr")
+            droplet.prepare(conf)
+        elif conf.broker_url is None:
             (self.run / "redis.conf").write_text(redis_configuration(conf))
         return programs
 
@@ -191,6 +212,7 @@ class Stack:
             "pidfile": str(self.run / "supervisord.pid"),
             "childlogdir": str(self.logs),
             "minfds": "1024",
+            "umask": "077",  # documents are their owner's
         }
         ini["unix_http_server"] = {"file": str(self.run / "supervisor.sock"), "chmod": "0700"}
         ini["rpcinterface:supervisor"] = {
@@ -219,21 +241,27 @@ class Stack:
     def _environment(self) -> dict[str, str]:
         """This process's, with its settings made absolute and one thread per recognizer."""
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        home = {"ASEAGI_HOME": str(self.settings.home)}
-        return {**os.environ, **home, "PYTHONPATH": path, "OMP_THREAD_LIMIT": "1"}
+        ours = {"ASEAGI_HOME": str(self.settings.home), "ASEAGI_PROFILE": self.settings.profile}
+        return {**os.environ, **ours, "PYTHONPATH": path, "OMP_THREAD_LIMIT": "1"}
 
     def _check(self) -> None:
-        if self.settings.broker_url is None:
+        conf = self.settings
+        if conf.broker_url is None:
             _program("redis-server")
-        if self.monitor and self.settings.monitor_port:
+        ports = [("MONITOR_PORT", conf.monitor_address)] if self.monitor else []
+        if conf.profile == "droplet":
+            ports += [(f"{name}_PORT", conf.listen_address) for name in ("HTTP", "HTTPS", "TUNNEL_PUBLIC")]
+            ports += [(f"{name}_PORT", "127.0.0.1") for name in ("REDIS", "GATEWAY")]
+        for name, address in ports:
+            port = getattr(conf, name.lower())
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
-                    probe.bind((self.settings.monitor_address, self.settings.monitor_port))
+                    probe.bind((address, port))
                 except OSError as exc:
                     raise ConfigError(
-                        "ASEAGI_MONITOR_PORT",
-                        f"{self.settings.monitor_port} cannot be listened on ({exc.strerror}).",
+                        f"ASEAGI_{name}",
+                        f"{port} cannot be listened on ({exc.strerror}).",
                         "Set another one, or end what uses it.",
                     ) from exc
 
@@ -254,22 +282,16 @@ class Stack:
 
     def _redis_answers(self) -> bool:
         try:
-            return bool(redis.Redis(unix_socket_path=str(self.settings.redis_socket), socket_timeout=2).ping())
+            address = self.settings.broker.replace("redis+socket://", "unix://", 1)
+            return bool(redis.Redis.from_url(address, socket_timeout=2).ping())
         except redis.RedisError:
             return False
 
     def _workers_answer(self) -> bool:
         from aseagi_tasks.celery import app
 
-        workers = 4 if self._owns_model else 3
+        workers = 1 if self.settings.profile == "droplet" else 4 if self._owns_model else 3
         return len(app.control.ping(timeout=0.4, limit=workers)) >= workers
-
-    def _monitor_answers(self) -> bool:
-        try:
-            with socket.create_connection((self.settings.monitor_address, self.settings.monitor_port), timeout=1):
-                return True
-        except OSError:
-            return False
 
     def _until(self, ready: Callable[[], bool], what: str, log: str) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -297,8 +319,17 @@ def redis_configuration(settings: Settings) -> str:
 def _program(name: str) -> str:
     path = shutil.which(name)
     if path is None:
-        raise ConfigError(name, "is not installed.", f"apt-get install {name} (or: brew install redis).")
+        package = {"stunnel": "stunnel4", "nginx": "nginx-light"}.get(name, name)
+        raise ConfigError(name, "is not installed.", f"apt-get install {package} (or: brew install {name}).")
     return path
+
+
+def _accepts(address: str, port: int) -> bool:
+    try:
+        with socket.create_connection((address, port), timeout=1):
+            return True
+    except OSError:
+        return False
 
 
 def _is_alive(pid: int) -> bool:

@@ -25,7 +25,7 @@ def s3(endpoint: str, bucket: str | None = None, **options: Any) -> S3Storage:
     name = bucket or f"test-{uuid.uuid4().hex}"
     made = S3Storage(name, endpoint, "us-east-1", "test", "test", **{"attempts": 2, "timeout_s": 5, **options})
     if bucket is None:
-        made._client.create_bucket(Bucket=name)
+        made.client.create_bucket(Bucket=name)
     return made
 
 

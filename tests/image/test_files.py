@@ -91,7 +91,16 @@ def test_pins_are_those_that_were_tested() -> None:
 
 def test_image_has_every_package_that_a_worker_imports() -> None:
     """All modules below `doors`, less what only makes samples or runs on the control plane."""
-    stores = {"backup.py", "migrations.py", "transfer.py", "s3.py", "supabase.py", "supabase_api.py", "tokens.py"}
+    stores = {
+        "backup.py",
+        "bucket.py",
+        "migrations.py",
+        "transfer.py",
+        "s3.py",
+        "supabase.py",
+        "supabase_api.py",
+        "tokens.py",
+    }
     wanted: dict[str, str] = {}
     for path in (ROOT / "aseagi_tasks").rglob("*.py"):
         inside = path.relative_to(ROOT / "aseagi_tasks")
@@ -141,3 +150,14 @@ def test_checkpoint_in_half_the_bytes_reads_the_same(tmp_path: Path) -> None:
         texts.append(" ".join(read.text for read in lines.read(lines.cut(np.asarray(line)))))
     assert texts[0] == texts[1]
     assert "motion" in texts[0]
+
+
+def test_size_is_computed_without_what_is_deleted() -> None:
+    from benchmarks.image_size import DELETED, is_deleted
+
+    script = (IMAGE / "steps" / "torch.sh").read_text()
+    for rule in DELETED:
+        assert rule.rstrip("/").replace("torch/", "$site/torch/", 1) in script or rule in script, rule
+    assert is_deleted("torch/include/ATen/ATen.h")
+    assert is_deleted("nvidia/cu13/lib/libnvrtc.alt.so.13")
+    assert not is_deleted("torch/lib/libtorch_cuda.so")
