@@ -317,7 +317,7 @@ def redis_configuration(settings: Settings) -> str:
 
 
 def _program(name: str) -> str:
-    path = shutil.which(name)
+    path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin")
     if path is None:
         package = {"stunnel": "stunnel4", "nginx": "nginx-light"}.get(name, name)
         raise ConfigError(name, "is not installed.", f"apt-get install {package} (or: brew install {name}).")

@@ -18,6 +18,7 @@ import yaml
 
 from aseagi_tasks.doors import droplet
 from aseagi_tasks.doors.stack import Stack
+from aseagi_tasks.fleet.tunnel import SYSCTLS
 from aseagi_tasks.settings import PREFIX, SECRETS, Settings, load
 from tests.image.test_files import program
 
@@ -92,6 +93,11 @@ def test_settings_of_the_droplet_are_settings_and_secrets_are_files(
     assert str(conf.home) == HOME
 
 
+def test_kernel_is_told_what_the_tunnel_wants() -> None:
+    text = (ROOT / "droplet" / "etc" / "60-aseagi.conf").read_text()
+    assert dict(re.findall(r"^([\w.]+) = (\S+)$", text, re.MULTILINE)) == SYSCTLS
+
+
 def test_unit_starts_what_was_installed() -> None:
     unit = configparser.RawConfigParser(strict=False)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
@@ -138,7 +144,7 @@ class Host:
         self.folder, self.state = folder, folder / "state"
         for name in ("bin", "state", "etc/apt/apt.conf.d", "etc/systemd/system", "opt/aseagi.new"):
             (folder / name).mkdir(parents=True)
-        for name in ("dpkg-query", "apt-get", "ufw", "systemctl", "docker", "fallocate", "mkswap", "swapon"):
+        for name in ("dpkg-query", "apt-get", "ufw", "systemctl", "docker", "fallocate", "mkswap", "swapon", "sysctl"):
             (folder / "bin" / name).write_text(PROGRAM)
             (folder / "bin" / name).chmod(0o755)
         (folder / "etc/fstab").touch()
