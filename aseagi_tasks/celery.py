@@ -45,6 +45,14 @@ def _take_over(instance: Any, **_kwargs: Any) -> None:
         give_back_unacknowledged(set(instance.app.amqp.queues.consume_from))
 
 
+@celeryd_after_setup.connect
+def _know_only_what_is_read(instance: Any, **_kwargs: Any) -> None:
+    """Whoever may put messages into ``cpu`` must not have the control plane's tasks run by who reads that."""
+    if "control" not in instance.app.amqp.queues.consume_from:
+        for name in [name for name in instance.app.tasks if name.startswith("aseagi.control.")]:
+            instance.app.tasks.unregister(name)
+
+
 @task_prerun.connect
 def _mark_begin(task_id: str, **_kwargs: Any) -> None:
     """On a rented machine the watchdog wants to know what runs."""

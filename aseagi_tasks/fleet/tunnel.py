@@ -3,7 +3,7 @@
 One port for the world: what the client asks for by name (SNI) is Redis or the worker gateway, both on the Droplet's
 loopback. A frozen connection is noticed after 10 + 3 x 5 s by keep-alive; one that was frozen while something was on
 its way is not asked by keep-alive, and the kernel gives it up after 15 minutes: ``SYSCTLS`` makes that 25.4 s. What
-was cut is dialled again by the next connection. Nothing is resumed: a session's ticket would let in whoever was revoked after it was given.
+was cut is dialled again by the next connection. Nothing is resumed: a ticket would let in whoever was revoked since.
 """
 
 from __future__ import annotations
