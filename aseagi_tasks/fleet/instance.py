@@ -71,9 +71,15 @@ class Process:
 
     def start(self) -> None:
         """Start it; what it says is added to its log."""
+        # should this process be killed, its children end too, and the next one begins with none
         with self.log_file.open("ab") as out:
             self._process = subprocess.Popen(
-                self._command, env=self._environment, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+                ["setpriv", "--pdeathsig", "TERM", *self._command],
+                env=self._environment,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
             )
         self.began = time.time()
 
@@ -122,6 +128,10 @@ class Worker:
             self._report("failed", step=failed.args[0], detail=str(failed.args[1]), log=self.log_end())
         except Stopped as stopped:
             why = str(stopped)
+        except Exception as exc:  # a full disk, say: better no machine than one that nobody minds
+            log.exception("this machine fails")
+            why = f"{type(exc).__name__}: {exc}"
+            self._report("failed", step="work", detail=why, log=self.log_end())
         log.warning("leaving: %s", why)
         self.drain()
         self._report("left", detail=why)

@@ -191,6 +191,12 @@ def test_restarted_container_joins_without_a_second_token_and_sigterm_lets_work_
     os.kill(min(before), signal.SIGKILL)
     until(lambda: set(one.pids("-P prefork -c 1")) - before, said)
 
+    # so is all, if what minds it is killed, and nothing is there twice
+    (parent,) = one.pids(WORKER)
+    os.kill(parent, signal.SIGKILL)
+    until(lambda: plane.states().count("joined") == 3, said)
+    assert len(one.pids("-P threads -c 4")) == 1
+
     (first,) = one.pids("pid1.sh")[-1:]
     os.kill(first, signal.SIGTERM)
     until(lambda: landlord.asked, said)
