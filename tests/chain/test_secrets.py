@@ -78,19 +78,22 @@ def test_no_secret_is_seen_after_a_full_run(droplet: Droplet, tmp_path: Path) ->
         ran = [
             subprocess.run(
                 [*ASEAGI, "process", str(path), "--json"],
-                env=droplet.environment, capture_output=True, text=True, timeout=2 * WAIT_S,
+                env=droplet.environment, capture_output=True, text=True, timeout=WAIT_S,
             )
             for path in (good, bad)
         ]  # fmt: skip
         assert '"completed"' in ran[0].stdout, ran[0].stderr + log.read_text()[-3000:]
         assert ran[1].returncode == 3
+        doctor = droplet.run("doctor")
+        assert doctor.returncode == 0, doctor.stdout
+        assert "control@" in doctor.stdout
         looked = {
             **{f"output of aseagi {n}": one.stdout + one.stderr for n, one in enumerate(ran)},
             **processes(droplet, worker.pid),
             **pages(droplet),
             **in_redis(login),
             **files(droplet.home),
-            "aseagi doctor": droplet.run("doctor").stdout,
+            "aseagi doctor": doctor.stdout + doctor.stderr,
         }
     finally:
         worker.terminate()

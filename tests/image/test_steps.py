@@ -134,6 +134,7 @@ def step(root: Root, stage: str, command: str) -> None:
         (root.folder / "opt/steps/small.txt").write_text("\n".join(small))
         root.run(words[0], "/opt/steps/small.txt")
         assert (root.folder / SITE / "nvidia").is_dir()
+        root.count(f"torch.sh, of which {SMALL} only")
         return
     if name == "packages.sh" and stage == "weights":
         return  # the same list is installed in the last stage
@@ -150,6 +151,7 @@ def step(root: Root, stage: str, command: str) -> None:
             root.mount(info, root.folder / SITE / info.name)
         root.copy(["models"], "/opt/aseagi/models")
         root.run("/opt/steps/weights.sh", "/opt/aseagi/models/lines", "/opt/weights")
+        root.count("weights.sh, of models/lines")
 
 
 def test_worker_is_unprivileged_and_joins_from_the_image(root: Root, tmp_path: Path) -> None:
