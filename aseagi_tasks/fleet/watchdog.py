@@ -36,7 +36,7 @@ SECONDS = ("_s", "began", "checked")
 class Limits(NamedTuple):
     """When the machine has to go, in seconds."""
 
-    idle_s: float = 900
+    idle_s: float = 1_800
     silent_s: float = 600
     join_s: float = 900
     lifetime_s: float = 43_200

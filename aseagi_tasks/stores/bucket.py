@@ -46,7 +46,10 @@ def set_up(storage: S3Storage, origins: Sequence[str]) -> list[str]:
     client, name, changed = storage.client, storage.bucket, []
     with storage.translated("setting the bucket up", ""):
         if _asked(lambda: client.head_bucket(Bucket=name)) is None:
-            client.create_bucket(Bucket=name)
+            region = client.meta.region_name
+            elsewhere = "amazonaws" in client.meta.endpoint_url and region != "us-east-1"
+            where = {"CreateBucketConfiguration": {"LocationConstraint": region}} if elsewhere else {}
+            client.create_bucket(Bucket=name, **where)
             changed.append(f"made {name}")
         if client.get_bucket_versioning(Bucket=name).get("Status") != "Enabled":
             client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
