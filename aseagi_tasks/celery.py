@@ -53,6 +53,15 @@ def _know_only_what_is_read(instance: Any, **_kwargs: Any) -> None:
             instance.app.tasks.unregister(name)
 
 
+@worker_ready.connect
+def _declare_all_queues(sender: Any, **_kwargs: Any) -> None:
+    """Rented machines may not: the control plane's worker says which queue is where, for all."""
+    if "control" in sender.app.amqp.queues.consume_from:
+        with sender.app.connection_for_write() as connection:
+            for queue in sender.app.amqp.queues.values():
+                queue(connection.default_channel).declare()
+
+
 @task_prerun.connect
 def _mark_begin(task_id: str, **_kwargs: Any) -> None:
     """On a rented machine the watchdog wants to know what runs."""

@@ -10,6 +10,7 @@ import logging
 import shutil
 import sys
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -168,13 +169,21 @@ class StageTask(Task):
 
 
 class ProcessTask(StageTask):
-    """Puts the message's priority where the argument says."""
+    """Registers the job that it asks for, and puts the message's priority where the argument says."""
 
     abstract = True
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
-        """Celery's, with the message's priority set."""
-        given = (kwargs or {}).get("priority") or (list(args or ())[1:2] or ["normal"])[0]
+        """Celery's, with the message's priority set.
+
+        A door's own call has an id, and its job is registered. Another program's is registered here: a rented machine
+        that meets the message must not be able to say which jobs there are.
+        """
+        asked = {**dict(zip(("source", "priority", "requested_by"), args or (), strict=False)), **(kwargs or {})}
+        given = asked.get("priority", "normal")
+        if options.get("task_id") is None and given in _CLASS and isinstance(asked.get("source"), str):
+            options["task_id"] = str(uuid.uuid4())
+            services.records().register_job(options["task_id"], asked["source"], given, asked.get("requested_by"))
         options.setdefault("priority", message_priority(given, "process") if given in _CLASS else None)
         return super().apply_async(args, kwargs, **options)
 

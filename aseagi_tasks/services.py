@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from aseagi_tasks.analysis.analyst import Analyst
+    from aseagi_tasks.fleet.admission import Admission
     from aseagi_tasks.reading.recognizer import Recognizer
     from aseagi_tasks.reading.tesseract import Tesseract
+    from aseagi_tasks.stores.gateway import Gateway
     from aseagi_tasks.stores.records import Records
     from aseagi_tasks.stores.storage import Storage
 
@@ -45,6 +47,10 @@ def storage() -> Storage:
             access_key_id=conf.s3_access_key_id,
             secret_access_key=secret.get_secret_value() if secret else None,
         )
+    if conf.storage == "gateway":
+        from aseagi_tasks.stores.gateway import GatewayStorage
+
+        return GatewayStorage(gateway())
     from aseagi_tasks.stores.folder import FolderStorage
 
     return FolderStorage(conf.home / conf.bucket)
@@ -59,9 +65,33 @@ def records() -> Records:
 
         assert conf.supabase_url is not None and conf.supabase_key is not None  # settings() has checked
         return SupabaseRecords(conf.supabase_url, conf.supabase_key.get_secret_value())
+    if conf.records == "gateway":
+        from aseagi_tasks.stores.gateway import gateway_records
+
+        return gateway_records(gateway())
     from aseagi_tasks.stores.sqlite import SqliteRecords
 
     return SqliteRecords(conf.records_file)
+
+
+@cache
+def gateway() -> Gateway:
+    """A rented machine's way to the Droplet."""
+    from aseagi_tasks.stores.gateway import Gateway
+
+    conf = settings()
+    assert conf.gateway_token is not None  # settings() has checked
+    return Gateway(conf.gateway_url, conf.gateway_token.get_secret_value())
+
+
+@cache
+def admission() -> Admission:
+    """Who lets rented machines in."""
+    from aseagi_tasks.fleet.admission import Admission
+    from aseagi_tasks.fleet.authority import Authority
+
+    conf = settings()
+    return Admission(redis(), Authority(conf.ca_folder), conf.tunnel_pid_file)
 
 
 def records_source() -> Path | str:
@@ -153,12 +183,11 @@ def analyst() -> Analyst:
     if conf.analyst_in_use == "claude":
         from aseagi_tasks.analysis.claude import ClaudeAnalyst
 
-        assert conf.anthropic_api_key is not None  # settings() has checked
-        return ClaudeAnalyst(
-            api_key=conf.anthropic_api_key.get_secret_value(),
-            model=conf.claude_model,
-            base_url=conf.anthropic_base_url,
-        )
+        key, address = conf.anthropic_api_key, conf.anthropic_base_url
+        if key is None:  # a rented machine has none: the gateway adds it
+            key, address = conf.gateway_token, conf.gateway_url
+        assert key is not None  # settings() has checked
+        return ClaudeAnalyst(api_key=key.get_secret_value(), model=conf.claude_model, base_url=address)
     from aseagi_tasks.analysis.rules import RulesAnalyst
 
     return RulesAnalyst()

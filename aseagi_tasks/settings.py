@@ -48,14 +48,14 @@ class Settings(BaseSettings):
     claude_threads: int = Field(4, ge=1, le=64)
     drain_s: int = Field(30, ge=1, le=3600, description="How long a stopping worker may finish what it runs.")
 
-    storage: Literal["folder", "s3"] = "folder"
+    storage: Literal["folder", "s3", "gateway"] = "folder"
     bucket: str = "aseagi-documents"
     s3_endpoint_url: str | None = Field(None, description="For Spaces and other S3 look-alikes.")
     s3_region: str | None = None
     s3_access_key_id: str | None = None
     s3_secret_access_key: SecretStr | None = None
 
-    records: Literal["sqlite", "supabase"] = "sqlite"
+    records: Literal["sqlite", "supabase", "gateway"] = "sqlite"
     supabase_url: str | None = Field(None, description="https://….supabase.co")
     supabase_key: SecretStr | None = Field(None, description="The secret (service) key of the control plane.")
     supabase_jwt_secret: SecretStr | None = Field(None, description="Signs tokens for viewers and rented workers.")
@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     anthropic_api_key: SecretStr | None = None
     anthropic_base_url: str | None = None
     claude_model: str = "claude-haiku-5-5"
+    claude_daily_usd: float = Field(5.0, gt=0, description="What Claude may cost on one UTC day.")
 
     ocr_engine: OcrEngine = "auto"
     trocr_model: str = Field("microsoft/trocr-base-handwritten", description="A folder, or a name on Hugging Face.")
@@ -91,6 +92,10 @@ class Settings(BaseSettings):
     bootstrap_token: SecretStr | None = Field(None, description="Of one launch, for a few minutes.")
     tunnel_port: int = Field(6379, ge=1, le=65535, description="Where a rented machine finds Redis on loopback.")
     gateway_port: int = Field(8082, ge=1, le=65535, description="The worker gateway, or a machine's way to it.")
+    gateway_token: SecretStr | None = Field(None, description="Of a rented machine; opens the jobs it was given.")
+    gateway_jobs: int = Field(64, ge=1, description="Open jobs that one rented machine has at a time.")
+    gateway_calls_per_s: float = Field(50, gt=0, description="Of one rented machine.")
+    gateway_claude_usd: float = Field(2.0, gt=0, description="What Claude may cost through one rented machine.")
     canary_command: str | None = Field(None, description="Measures a rented machine; prints seconds_per_page as JSON.")
     vast_url: str = Field("https://console.vast.ai", description="Only for an emulator.")
 
@@ -123,7 +128,9 @@ class Settings(BaseSettings):
             )
         if self.control_url and not re.match(r"https://|http://127\.0\.0\.1\b", self.control_url):
             raise ValueError("ASEAGI_CONTROL_URL begins with https://: a token goes there")
-        if self.analyst == "claude" and self.anthropic_api_key is None:
+        if "gateway" in (self.storage, self.records) and self.gateway_token is None:
+            raise ValueError("ASEAGI_STORAGE=gateway and ASEAGI_RECORDS=gateway need ASEAGI_GATEWAY_TOKEN")
+        if self.analyst == "claude" and self.anthropic_api_key is None and self.gateway_token is None:
             raise ValueError("ASEAGI_ANALYST=claude needs ASEAGI_ANTHROPIC_API_KEY")
         if self.broker_url is None and len(str(self.redis_socket)) > 100:
             raise ValueError(
@@ -158,6 +165,11 @@ class Settings(BaseSettings):
     def records_file(self) -> Path:
         """The SQLite records, where they are in use."""
         return self.home / "records.sqlite3"
+
+    @property
+    def gateway_url(self) -> str:
+        """Where the worker gateway answers: on the Droplet, and at a rented machine's end of the tunnel."""
+        return f"http://127.0.0.1:{self.gateway_port}"
 
     @property
     def ca_folder(self) -> Path:

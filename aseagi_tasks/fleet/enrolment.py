@@ -33,7 +33,10 @@ class Refused(AseagiError):
 
 
 class Enrolment(NamedTuple):
-    """What the control plane gave this machine; all of it ends with the machine."""
+    """What the control plane gave this machine; all of it ends with the machine.
+
+    ``settings`` are for its workers: how they read, and that bucket, records and Claude are reached by the gateway.
+    """
 
     instance: str
     certificate: str
@@ -44,6 +47,7 @@ class Enrolment(NamedTuple):
     tunnel_host: str
     tunnel_port: int
     expires: float
+    settings: dict[str, str]
 
 
 class ControlPlane:

@@ -393,11 +393,23 @@ class Worker:
         address = self.credentials.broker_url.read_text()
         return Redis.from_url(address, socket_timeout=10, socket_connect_timeout=5)
 
+    def _given(self) -> dict[str, str]:
+        """What enrolling brought for workers."""
+        if self.enrolment is None:
+            return {}
+        names = {
+            "ASEAGI_INSTANCE": self.enrolment.instance,
+            "ASEAGI_GATEWAY_TOKEN_FILE": str(self.credentials.gateway_token),
+        }
+        given = {name: value for name, value in self.enrolment.settings.items() if name.startswith("ASEAGI_")}
+        return {**given, **names}
+
     def _environment(self) -> dict[str, str]:
         """A worker's: this process's settings without the bootstrap's, secrets as names of files."""
         mine = {name: value for name, value in os.environ.items() if name not in NOT_FOR_WORKERS}
         return {
             **mine,
+            **self._given(),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
             "OMP_THREAD_LIMIT": "1",
             "ASEAGI_BROKER_URL_FILE": str(self.credentials.broker_url),

@@ -151,6 +151,21 @@ class Records(Protocol):
     def take_over_leases(self, holder: str, seconds: float, limit: int = 100) -> list[Job]:
         """Take leases that are over, each job by one caller, who holds them for so long."""
 
+    def give_job(self, job_id: str, instance_id: str, at_most: int) -> Job | None:
+        """Give an open job to a rented instance, which may take it from one whose lease on it is over or never was.
+
+        Args:
+            at_most: open jobs that an instance has at a time.
+        Returns:
+            None if it has ended, is held by another, or the instance has so many already.
+        """
+
+    def given_jobs(self, instance_id: str, ended_since: datetime) -> list[Job]:
+        """An instance's jobs: those that are open, and those that ended since."""
+
+    def take_jobs_back(self, instance_id: str) -> int:
+        """An instance's jobs are nobody's; how many."""
+
     def job(self, job_id: str) -> Job:
         """One job; an unambiguous beginning of its id will do. Raises NotFound."""
 

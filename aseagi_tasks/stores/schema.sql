@@ -1,4 +1,4 @@
--- The records in SQLite. Version 2 (PRAGMA user_version). Its tables and columns are those of
+-- The records in SQLite. Version 3 (PRAGMA user_version). Its tables and columns are those of
 -- droplet/supabase/migrations, where they are explained. Times are ISO 8601, UTC, to the microsecond.
 
 CREATE TABLE documents (
@@ -37,11 +37,13 @@ CREATE TABLE processing_jobs (
     finished_at TEXT,
     error_class TEXT,
     error_message TEXT,
+    instance_id TEXT,
     lease_holder TEXT,
     lease_until TEXT
 ) STRICT;
 CREATE INDEX jobs_by_age ON processing_jobs (created_at);
 CREATE INDEX jobs_by_status ON processing_jobs (status, created_at);
+CREATE INDEX jobs_by_instance ON processing_jobs (instance_id) WHERE instance_id IS NOT NULL;
 CREATE INDEX jobs_by_lease ON processing_jobs (lease_until) WHERE lease_until IS NOT NULL;
 CREATE INDEX jobs_by_document ON processing_jobs (document_id, created_at);
 

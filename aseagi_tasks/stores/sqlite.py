@@ -189,6 +189,37 @@ class SqliteRecords(SqliteSearch):
             ).fetchall()
             return [self._job(db, row["job_id"]) for row in over]
 
+    # -- rented instances
+
+    def give_job(self, job_id: str, instance_id: str, at_most: int) -> Job | None:
+        """Give an open job to a rented instance; None if another holds it, or it has so many already."""
+        values = {"job": job_id, "instance": instance_id, "now": _now(), "most": at_most}
+        with self._write("giving a job") as db:
+            given = db.execute(
+                f"UPDATE processing_jobs SET instance_id = :instance WHERE job_id = :job AND {_OPEN}"
+                " AND (instance_id IS NULL OR instance_id = :instance OR lease_until IS NULL OR lease_until < :now)"
+                " AND (instance_id IS :instance OR :most > (SELECT count(*) FROM processing_jobs"
+                f" WHERE instance_id = :instance AND {_OPEN}))",
+                values,
+            )
+            return self._job(db, job_id) if given.rowcount else None
+
+    def given_jobs(self, instance_id: str, ended_since: datetime) -> list[Job]:
+        """An instance's jobs: those that are open, and those that ended since."""
+        rows = self._read(
+            "listing an instance's jobs",
+            f"SELECT {_JOB} FROM processing_jobs job WHERE instance_id = ?"
+            " AND (finished_at IS NULL OR finished_at >= ?) ORDER BY created_at, rowid",
+            (instance_id, _iso(ended_since)),
+        )
+        return [_job(row) for row in rows]
+
+    def take_jobs_back(self, instance_id: str) -> int:
+        """An instance's jobs are nobody's; how many."""
+        with self._write("taking jobs back") as db:
+            sql = "UPDATE processing_jobs SET instance_id = NULL WHERE instance_id = ?"
+            return db.execute(sql, (instance_id,)).rowcount
+
     # -- costs
 
     def reserve(self, job_id: str | None, kind: str, usd: float, *, once: str, daily_budget_usd: float) -> bool:

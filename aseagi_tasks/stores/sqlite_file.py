@@ -14,7 +14,7 @@ from typing import Any
 from aseagi_tasks.errors import ConfigError, RecordsUnavailable
 from aseagi_tasks.stores.query import statements
 
-VERSION = 2
+VERSION = 3
 BUSY_TIMEOUT_S = 30
 
 

@@ -87,6 +87,7 @@ EXPECTED: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
 CASES = list(itertools.product(EXPECTED, TABLES, VERBS))
 
 CONTROL = {"register_job", "register_document", "claim_document", "charge_cost", "reserve_cost", "settle_cost"}
+CONTROL |= {"give_job", "given_jobs", "take_jobs_back"}
 CONTROL |= {"start_lease", "take_over_leases", "claim_bulk_run", "sum_costs", "save_texts"}
 STAGE = {"begin_stage", "end_stage", "add_event", "end_job", "complete_job", "save_text", "renew_lease"}
 LOOK = {"search_documents", "count_jobs"}

@@ -50,6 +50,8 @@ class ControlPlane:
         self.redis.acl_setuser(
             "instance-1", enabled=True, passwords=[f"+{PASSWORD}"], keys="*", channels="*", commands=["+@all"]
         )
+        for queue in ("cpu", "gpu", "claude"):  # as the control plane's worker declares them
+            self.redis.sadd(f"_kombu.binding.{queue}", f"{queue}\x06\x16\x06\x16{queue}")
         self._stunnel: subprocess.Popen[bytes] | None = None
         self.open_tunnel()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -131,6 +133,7 @@ class ControlPlane:
             "tunnel_host": "127.0.0.1",
             "tunnel_port": self.tunnel_port,
             "expires": time.time() + 86_400,
+            "settings": {},
         }
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
