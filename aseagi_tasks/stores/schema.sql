@@ -106,4 +106,4 @@ CREATE VIRTUAL TABLE search USING fts5 (
 CREATE TABLE known_names (name TEXT PRIMARY KEY);
 CREATE VIRTUAL TABLE alike USING fts5 (plain, tokenize = "trigram", content = "");
 
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
