@@ -28,6 +28,7 @@ if [ "${1:-}" = test ]; then
     # the tunnel of rented machines, and what a machine destroys itself with
     has stunnel || need stunnel4 stunnel
     has curl || need "curl ca-certificates" curl
+    has ip || need iproute2 ""
     # Debian keeps it off the path of users
     has nginx || [ -x /usr/sbin/nginx ] || need nginx-light nginx
     has pg_dump || need postgresql-client libpq

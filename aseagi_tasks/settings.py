@@ -81,7 +81,7 @@ class Settings(BaseSettings):
 
     instance: str | None = Field(None, description="On a rented machine: the name under which it was rented.")
     instance_folder: Path | None = Field(None, description="Set on rented machines only: what must outlive a restart.")
-    instance_idle_s: float = Field(1_800, gt=0, description="A rented machine destroys itself when no task ran so long,")
+    instance_idle_s: float = Field(1_800, gt=0, description="A rented machine ends itself when no task ran so long,")
     instance_silent_s: float = Field(600, gt=0, description="or the control plane gave no sign of life,")
     instance_join_s: float = Field(900, gt=0, description="or it has not joined,")
     instance_lifetime_s: float = Field(43_200, gt=0, le=82_800, description="or it is this old.")

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 from xmlrpc.client import Error as RpcError
@@ -192,8 +191,7 @@ class Stack:
             programs["redis"] = (10, f"{_program('redis-server')} {self.run / 'redis.conf'}")
         if conf.profile == "droplet":
             programs["tunnel"] = (15, f"{_program('stunnel')} {self.run / 'stunnel.conf'}")
-            if find_spec("aseagi_tasks.doors.gateway"):
-                programs["gateway"] = (30, f"{sys.executable} -m aseagi_tasks.doors.gateway")
+            programs["gateway"] = (30, f"{sys.executable} -m aseagi_tasks.doors.gateway")
             programs["web"] = (40, f"{_program('nginx')} -c {self.run / 'nginx.conf'} -e stderr")
             droplet.prepare(conf)
         elif conf.broker_url is None:
