@@ -94,6 +94,15 @@ def admission() -> Admission:
     return Admission(redis(), Authority(conf.ca_folder), conf.tunnel_pid_file)
 
 
+def dismiss(instance_id: str) -> bool:
+    """End all that a rented machine was given, and take its jobs back; whether it had anything. May be repeated."""
+    from datetime import UTC, datetime
+
+    had = admission().dismiss(instance_id, datetime.now(UTC))
+    records().take_jobs_back(instance_id)
+    return had
+
+
 def records_source() -> Path | str:
     """What a backup copies: the SQLite file, or the address of Postgres.
 

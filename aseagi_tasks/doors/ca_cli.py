@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -91,3 +92,28 @@ def list_(
     for one in rows:
         table.add_row(one.name, one.kind, one.state(now), one.not_after[:16].replace("T", " "), one.serial)
     out.print(table)
+
+
+@app.command()
+def invite(
+    instance: Annotated[str, typer.Argument(help="The instance's id.")],
+) -> None:
+    """Print a token with which one machine may enroll, within 15 minutes. The autoscaler does this at each launch."""
+    from aseagi_tasks import services
+
+    sys.stdout.write(services.admission().invite(instance) + "\n")
+
+
+@app.command()
+def dismiss(
+    instance: Annotated[str, typer.Argument(help="The instance's id.")],
+    as_json: Json = False,
+) -> None:
+    """End a machine's certificates, logins and connections at once; what it had taken is done by others."""
+    from aseagi_tasks import services
+
+    had = services.dismiss(instance)
+    if as_json:
+        print_json({"instance": instance, "dismissed": had})
+    else:
+        out.print(f"{instance} is shut out" if had else f"{instance} had nothing", highlight=False)

@@ -62,9 +62,11 @@ class Tunnel:
     ) -> None:
         self.folder, self.host, self.port = folder, host, free_port()
         self.ca = Authority(folder / "ca")
-        self.ca.create(datetime.now(UTC))
+        if not self.ca.exists:
+            self.ca.create(datetime.now(UTC))
         self.ca.issue(SERVER_NAME, "server", datetime.now(UTC))
-        self.pid = folder / "tunnel.pid"
+        self.pid = folder / "run" / "tunnel.pid"
+        self.pid.parent.mkdir(exist_ok=True)
         text = server_configuration(
             host="" if prefix else host, port=self.port, redis_port=redis_port, gateway_port=gateway_port,
             folder=self.ca.folder, pid=self.pid,
