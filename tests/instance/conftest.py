@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-WAIT_S = 30.0
+WAIT_S = 90.0
 
 
 def until(ready: Callable[[], object], what: Callable[[], str] = lambda: "") -> None:

@@ -205,6 +205,19 @@ def test_restarted_container_joins_without_a_second_token_and_sigterm_lets_work_
     assert one.pids("-P prefork -c 1", "-P threads -c 4") == []
 
 
+def test_sigterm_ends_a_machine_that_is_joining(
+    rented: Callable[..., Machine], plane: ControlPlane, landlord: Landlord
+) -> None:
+    one = rented(ASEAGI_CANARY_COMMAND="sleep 61")
+    said = words(one, plane)
+    until(lambda: one.pids("sleep 61"), said)
+    (first,) = one.pids("pid1.sh")[-1:]
+    os.kill(first, signal.SIGTERM)
+    until(lambda: landlord.asked, said)
+    assert "SIGTERM" in one.leaving
+    assert plane.states() == ["left"]
+
+
 def test_groups_share_all_queues_out() -> None:
     for owns_model in (True, False):
         made = groups(owns_model=owns_model, cpu_workers=3, ocr_threads=8, claude_threads=4)

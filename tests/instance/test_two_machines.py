@@ -27,7 +27,7 @@ from tests.instance.conftest import ROOT, can_unshare
 from tests.servers.network import Network
 
 pytestmark = [pytest.mark.machines, pytest.mark.skipif(not can_unshare(), reason="needs root")]
-WAIT_S = 60.0
+WAIT_S = 120.0
 BUCKET = "two-machines"
 SECRETS = {
     "s3_secret_access_key": "hunter2-spaces",
