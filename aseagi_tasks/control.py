@@ -10,6 +10,7 @@ from aseagi_tasks import keys, services
 from aseagi_tasks.celery import app
 from aseagi_tasks.documents import FINAL
 from aseagi_tasks.errors import NotFound
+from aseagi_tasks.fleet import broker_access
 from aseagi_tasks.fleet.marks import HEARTBEAT_KEY
 from aseagi_tasks.settings import settings
 
@@ -38,6 +39,17 @@ def backup() -> str:
 def heartbeat() -> None:
     """Tell rented machines that clock, control worker and broker live; without it they destroy themselves."""
     services.redis().set(HEARTBEAT_KEY, datetime.now(UTC).isoformat(), ex=3600)
+
+
+@app.task(name="aseagi.control.give_back_overdue")
+def give_back_overdue() -> int:
+    """Put back what rented machines took longer ago than the visibility time-out and have not done; how many messages.
+
+    For other workers Celery does this; a rented machine may not.
+    """
+    before = time.time() - app.conf.broker_transport_options["visibility_timeout"]
+    redis = services.redis()
+    return sum(broker_access.give_back(redis, instance, before) for instance in broker_access.users(redis))
 
 
 def _has_ended(job_id: str) -> bool:

@@ -6,8 +6,8 @@ that it meets jobs only by taking their messages; it can neither put a message i
 there, nor send remote control commands; and it can neither read nor acknowledge what another machine has taken.
 
     aseagi:taken:ID[:index]   what instance ID has taken and not yet done; of nobody else
-    aseagi:taken:ID:mutex     always held, so that its workers never look for what has been taken too long:
-                              the control plane puts that back when the machine is gone
+    aseagi:taken:ID:mutex     always held, so that its workers never look for what was taken too long ago: the control
+                              plane puts that back, and everything when the machine is dismissed
 """
 
 from __future__ import annotations
@@ -96,28 +96,47 @@ def shut_out(redis: Redis, instance_id: str) -> bool:
     return bool(gone)
 
 
-def give_back(redis: Redis, instance_id: str) -> int:
+def give_back(redis: Redis, instance_id: str, before: float | None = None) -> int:
     """Put what an instance had taken back to the front of its queues; how many messages.
 
     It wrote these entries itself, so nothing but the queues of the chain is believed.
+
+    Args:
+        before: only what was taken earlier, in seconds since the epoch; None for everything, which ends its keys.
     """
     keys = unacknowledged_keys(instance_id)
-    entries: dict[bytes, bytes] = redis.hgetall(keys["unacked_key"])  # type: ignore[assignment]
+    taken, index = keys["unacked_key"], keys["unacked_index_key"]
+    entries: Any
+    if before is None:
+        entries = redis.hgetall(taken)
+    else:
+        tags: Any = redis.zrangebyscore(index, "-inf", before)
+        entries = {tag: entry for tag in tags if (entry := redis.hget(taken, tag)) is not None}
     count = 0
     with redis.pipeline() as pipe:
-        for entry in entries.values():
-            try:
-                message, _exchange, queue = json.loads(entry)
-                priority = int(message["properties"].get("priority") or 0)
-            except (ValueError, TypeError, KeyError, AttributeError):
-                continue
-            if queue in WORKER_QUEUES and 0 <= priority <= 8:
-                message["properties"]["redelivered"] = True
-                pipe.rpush(f"{queue}{_PRIORITY}{priority}" if priority else queue, json.dumps(message))
+        for tag, entry in entries.items():
+            pipe.hdel(taken, tag)
+            pipe.zrem(index, tag)
+            if (message := _message(entry)) is not None:
+                pipe.rpush(*message)
                 count += 1
-        pipe.delete(*keys.values())
+        if before is None:
+            pipe.delete(*keys.values())
         pipe.execute()
     return count
+
+
+def _message(entry: bytes) -> tuple[str, str] | None:
+    """The list of a queue and the message in it, of what an instance had taken; None if it is nothing of the chain."""
+    try:
+        message, _exchange, queue = json.loads(entry)
+        priority = int(message["properties"].get("priority") or 0)
+        message["properties"]["redelivered"] = True
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    if queue not in WORKER_QUEUES or not 0 <= priority <= 8:
+        return None
+    return f"{queue}{_PRIORITY}{priority}" if priority else queue, json.dumps(message)
 
 
 def users(redis: Redis) -> set[str]:

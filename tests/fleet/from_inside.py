@@ -28,7 +28,6 @@ from aseagi_tasks.fleet.enrolment import ControlPlane, Credentials, Enrolment
 from aseagi_tasks.fleet.tunnel import client_configuration
 from aseagi_tasks.stores.gateway import Gateway, GatewayStorage, gateway_records
 from tests.contract.test_analyst import ORDER, reading
-from tests.fleet.conftest import answer
 
 NOW = datetime.now(UTC)
 
@@ -147,8 +146,4 @@ def given_url(redis: Redis) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "ask":
-        for port, asked in zip(sys.argv[2:], (b"PING\r\n", b"GET /health HTTP/1.0\r\n\r\n"), strict=True):
-            print(answer(int(port), asked))
-    else:
-        main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]))

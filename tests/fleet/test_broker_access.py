@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,15 @@ from rich.table import Table
 
 from aseagi_tasks.errors import ConfigError
 from aseagi_tasks.fleet import broker_access
-from aseagi_tasks.fleet.broker_access import WORKER_QUEUES, let_in, rules, shut_out, unacknowledged_keys, users
+from aseagi_tasks.fleet.broker_access import (
+    WORKER_QUEUES,
+    give_back,
+    let_in,
+    rules,
+    shut_out,
+    unacknowledged_keys,
+    users,
+)
 from tests.chain.test_up import filing
 from tests.fleet.conftest import until
 from tests.servers.broker import Broker
@@ -206,6 +215,23 @@ def test_shut_out_at_once_and_what_it_had_taken_goes_back(broker: Broker, machin
     assert (broker.redis.llen("cpu"), broker.redis.llen("gpu\x06\x163"), broker.redis.llen("control")) == (1, 1, 0)
     assert not broker.redis.exists(key)
     assert not shut_out(broker.redis, "i-1")
+
+
+def test_what_was_taken_too_long_ago_goes_back_and_the_rest_stays(broker: Broker, machine: Redis) -> None:
+    options, now = unacknowledged_keys("i-1"), time.time()
+    entry = json.dumps([{"body": "b", "properties": {}}, "gpu", "gpu"])
+    for tag, taken_at in (("old", now - 4000), ("new", now), ("forged", now - 4000)):
+        machine.hset(options["unacked_key"], tag, entry if tag != "forged" else entry.replace("gpu", "control"))
+        machine.zadd(options["unacked_index_key"], {tag: taken_at})
+    assert give_back(broker.redis, "i-1", now - 3600) == 1
+    assert give_back(broker.redis, "i-1", now - 3600) == 0
+    assert (broker.redis.llen("gpu"), broker.redis.llen("control")) == (1, 0)
+    assert (
+        broker.redis.hkeys(options["unacked_key"])
+        == broker.redis.zrange(options["unacked_index_key"], 0, -1)
+        == [b"new"]
+    )
+    assert broker.redis.exists(options["unacked_mutex_key"])
 
 
 def test_users_outlive_a_restart(broker: Broker) -> None:

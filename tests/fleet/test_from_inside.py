@@ -28,6 +28,17 @@ from tests.servers.network import Network
 ROOT = Path(__file__).parents[2]
 NOW = datetime.now(UTC)
 DROPLET = "10.77.1.1"
+#: Prints what comes back through two ports: Redis, gateway.
+ASK = r"""
+import socket, sys
+for port, asked in zip(sys.argv[1:], (b"PING\r\n", b"GET /health HTTP/1.0\r\n\r\n")):
+    try:
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=20) as connection:
+            connection.sendall(asked)
+            print(connection.recv(100))
+    except OSError:
+        print(b"")
+"""
 
 
 class Site:
@@ -73,9 +84,10 @@ class Site:
     def inside(self, number: int, *arguments: str, **environment: str) -> str:
         """Run our script on a machine."""
         prefix = self.network.inside(self.network.instances[number - 1], ())
+        script = ["-c", ASK] if arguments[0] == "ask" else ["-m", "tests.fleet.from_inside", arguments[0]]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ASEAGI_")}
         ran = subprocess.run(
-            [*prefix, sys.executable, "-m", "tests.fleet.from_inside", *arguments], cwd=ROOT,
+            [*prefix, sys.executable, *script, *arguments[1:]], cwd=ROOT,
             env={**inherited, **environment}, capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         assert ran.returncode == 0, ran.stderr + self.gateway.said

@@ -45,6 +45,8 @@ WAIT_S = 2.0
 ENROLL_PER_S = 5.0
 _CALLS = {"records": calls_of(Records), "storage": calls_of(Storage)}
 _ANSWERS = 2_000
+#: What done twice would be something else than done once.
+_ONCE = {"begin_stage", "end_stage", "add_event", "complete", "fail", "cancel"}
 
 
 @dataclass
@@ -66,6 +68,8 @@ class Parts:
     given: dict[str, str]
     told: Callable[[str, dict[str, Any]], None] = lambda _instance, _report: None
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(24, "gateway"))
+    #: Claude takes its time, and must not keep others waiting.
+    claude_pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(32, "claude"))
     answers: Answers = field(default_factory=lambda: Answers())
 
 
@@ -83,11 +87,13 @@ class Answers:
             self._futures[name] = asyncio.ensure_future(make())
             while len(self._futures) > _ANSWERS:
                 self._futures.popitem(last=False)
-        future = self._futures[name]
-        status, body = await asyncio.shield(future)
-        if status >= 500:  # is tried anew
-            self._futures.pop(name, None)
-        return status, body
+        status = 500
+        try:
+            status, body = await asyncio.shield(self._futures[name])
+            return status, body
+        finally:
+            if status >= 500:  # is tried anew
+                self._futures.pop(name, None)
 
 
 class Handler(RequestHandler):
@@ -205,7 +211,7 @@ class Protocol(Handler):
         call = _CALLS[area].get(method)
         if call is None:
             return self.say(404, error_body(Malformed(method, "there is no such method")))
-        name = instance, self.request.headers.get("Idempotency-Key", "")
+        name = instance, self.request.headers.get("Idempotency-Key", "") if method in _ONCE else ""
         self.say(*await self.parts.answers.once(name, lambda: self._answer(instance, area, method)))
 
     async def _answer(self, instance: str, area: str, method: str) -> tuple[int, Any]:
@@ -235,7 +241,9 @@ class Messages(Handler):
         version = self.request.headers.get("anthropic-version", "2023-06-01")
         try:
             job_id = await self.blocking(self.parts.analyzed_job, instance)
-            said: Said = await self.blocking(self.parts.claude.ask, instance, job_id, self.body(), version)
+            arguments = instance, job_id, self.body(), version
+            loop = asyncio.get_running_loop()
+            said: Said = await loop.run_in_executor(self.parts.claude_pool, self.parts.claude.ask, *arguments)
         except TransientError as exc:
             log.warning("Claude for %s: %s", instance, exc)
             said = refusal(502, "The records do not answer.")
