@@ -189,6 +189,12 @@ def test_documents_go_through_two_machines_that_hold_no_lasting_secret(
     }
     assert all(done.values()), done
 
+    # both hear the control plane, and are well
+    for site in machines:
+        until((site.folder / "instance/marks/heartbeat").exists, lambda: said(droplet, *machines))
+        health = site.run(sys.executable, "-m", "aseagi_tasks.fleet.health")
+        assert health.returncode == 0, health.stdout
+
     # and neither holds anything that outlives it or reaches beyond it
     login = (droplet.folder / "secrets" / "broker_url").read_text()
     forbidden = {**SECRETS, "control plane's login": login.partition("control:")[2].split("@")[0], "account": VAST_KEY}
