@@ -17,7 +17,7 @@ from aseagi_tasks.fleet.marks import Marks
 from tests.chain.conftest import free_port
 from tests.instance.conftest import ROOT
 
-GIVEN = Enrolment("i-1", "certificate", "ca", "i-1", "password", "token", "127.0.0.1", 6380, time.time() + 86_400)
+GIVEN = Enrolment("i-1", "certificate", "ca", "i-1", "password", "token", "127.0.0.1", 6380, time.time() + 86_400, {})
 
 
 @pytest.fixture
