@@ -5,7 +5,7 @@ PYTHON := $(or $(PYTHON),$(shell for p in python3.13 python3.12 python3.11 pytho
 BIN := .venv/bin
 SAMPLES := $(or $(ASEAGI_HOME),$(HOME)/.aseagi)/samples
 
-.PHONY: help run test lint bench image-check machines-check clean programs test-programs
+.PHONY: help run test lint chaos bench image-check machines-check clean programs test-programs
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,6 +22,10 @@ lint: .venv/installed-dev  ## style, types, direction of imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+chaos: test-programs .venv/installed-dev  ## break everything while documents go through, 20 seeds (half an hour)
+	@$(BIN)/pytest -m long tests/faults
+	@$(BIN)/python -m tests.faults.chaos
 
 bench: programs .venv/installed-dev  ## run the benchmarks (minutes)
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit; done

@@ -1,10 +1,30 @@
 """When beat calls what. Task name and time, nothing else; what the tasks do is in ``aseagi_tasks/control.py``."""
 
-from celery.schedules import crontab
+from datetime import datetime
+
+from celery.schedules import crontab, schedstate, schedule
+
+from aseagi_tasks.settings import settings
+
+
+class Every(schedule):
+    """Celery's interval, which a clock that is put back would silence until it has caught up."""
+
+    def is_due(self, last_run_at: datetime) -> schedstate:
+        """A last run in the future was before the clock was set."""
+        if self.maybe_make_aware(last_run_at) > self.now():
+            return schedstate(is_due=True, next=self.seconds)
+        return super().is_due(last_run_at)
+
 
 BEAT_SCHEDULE = {
+    "reap": {"task": "aseagi.control.reap", "schedule": Every(settings().reap_every_s)},
+    "autoscale": {"task": "aseagi.control.autoscale", "schedule": Every(15)},
+    "reconcile": {"task": "aseagi.control.reconcile", "schedule": crontab(hour=4, minute=40)},
     "backup": {"task": "aseagi.control.backup", "schedule": crontab(hour=3, minute=50)},
-    "heartbeat": {"task": "aseagi.control.heartbeat", "schedule": 20.0},
-    "give-back-overdue": {"task": "aseagi.control.give_back_overdue", "schedule": 300.0},
+    "batches": {"task": "aseagi.control.batches", "schedule": Every(60)},
+    "certificate": {"task": "aseagi.control.certificate", "schedule": crontab(hour=0, minute=20)},
+    "heartbeat": {"task": "aseagi.control.heartbeat", "schedule": Every(20)},
+    "give-back-overdue": {"task": "aseagi.control.give_back_overdue", "schedule": Every(300)},
     "clean": {"task": "aseagi.control.clean", "schedule": crontab(hour=4, minute=20)},
 }

@@ -2,28 +2,86 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from aseagi_tasks import keys, services
+from aseagi_tasks.admission import feed, go_on, in_queue, reached, send
 from aseagi_tasks.celery import app
+from aseagi_tasks.delivery import MAX_DEATHS, set_aside
 from aseagi_tasks.documents import FINAL
-from aseagi_tasks.errors import NotFound
+from aseagi_tasks.errors import NotFound, NotSetUp, Quarantined, RecordsUnavailable, TransientError
 from aseagi_tasks.fleet import broker_access
 from aseagi_tasks.fleet.marks import HEARTBEAT_KEY
 from aseagi_tasks.settings import settings
+from aseagi_tasks.stores.records import Job
+
+log = logging.getLogger(__name__)
 
 #: Leftovers of jobs that ended without clearing up are kept this long, for a look at what went wrong.
 KEEP = timedelta(days=1)
+#: Telegram gives an update again for a day; that it was dealt with is remembered longer.
+KEEP_UPDATES = timedelta(days=7)
+
+
+class _Round:
+    """When the reaper last came to its end, by the clock that nobody sets; and until when it waits."""
+
+    ended: float | None = None
+    patience_until = 0.0
+
+
+@app.task(name="aseagi.control.reap", expires=60)
+def reap() -> dict[str, int]:
+    """Go on with jobs of which nothing is heard any more, and let waiting ones in. Two at once do no harm.
+
+    A job whose lease is over has lost its worker; one without a holder, whose message is in no queue, has lost that.
+    Both go on at the stage that they had reached. After silence of the records, or of this process, workers get the
+    time to renew their leases first: none of them has died.
+    """
+    lease_s, now = settings().lease_s, time.monotonic()
+    if _Round.ended is not None and now - _Round.ended > max(lease_s, 3 * settings().reap_every_s):
+        _Round.patience_until = now + lease_s / 2
+    try:
+        taken = [] if now < _Round.patience_until else services.records().take_over_leases(lease_s, limit=500)
+        resumed = _go_on(taken)
+        admitted = feed(limit=100)
+    except RecordsUnavailable:
+        _Round.patience_until = time.monotonic() + lease_s / 2
+        raise
+    finally:
+        _Round.ended = time.monotonic()
+    return {"looked_at": len(taken), "resumed": resumed, "admitted": admitted}
+
+
+def _go_on(jobs: list[Job]) -> int:
+    """Send jobs again whose message is gone, set aside those that have lost too many workers; how many were sent."""
+    resumed = 0
+    there = in_queue() if jobs else set()
+    for job in jobs:
+        if job.deaths >= MAX_DEATHS:
+            set_aside(job, Quarantined(job.stage or "intake", job.deaths))
+        elif job.job_id not in there:
+            start = reached(job)
+            if start != job.stage and not services.records().put_off(job.job_id, settings().lease_s, stage=start):
+                continue
+            services.records().add_event(job.job_id, start, "resumed", "reaper", {})
+            send(job.model_copy(update={"stage": start}))
+            resumed += 1
+    return resumed
 
 
 @app.task(name="aseagi.control.clean")
 def clean() -> dict[str, int]:
-    """Remove what ended jobs left in ``cache/`` and in this host's scratch folder; running jobs' files stay."""
+    """Remove what ended jobs left in ``cache/`` and in this host's scratch folder, and ids of old updates."""
     return {
         "cache": _clean_cache(datetime.now(UTC) - KEEP),
         "scratch": _clean_scratch(time.time() - KEEP.total_seconds()),
+        "updates": services.records().forget_updates(datetime.now(UTC) - KEEP_UPDATES),
     }
 
 
@@ -47,9 +105,94 @@ def give_back_overdue() -> int:
 
     For other workers Celery does this; a rented machine may not.
     """
+    if not services.lets_machines_in():
+        return 0
     before = time.time() - app.conf.broker_transport_options["visibility_timeout"]
     redis = services.redis()
     return sum(broker_access.give_back(redis, instance, before) for instance in broker_access.users(redis))
+
+
+@app.task(name="aseagi.control.certificate")
+def certificate() -> list[str]:
+    """Certify the days of the last week that have no certificate that balances, and tell the operators; the keys.
+
+    So a day whose last file ended after midnight, or a night in which nothing ran, is made good the next time.
+    """
+    from aseagi_tasks.stages.certify import certify, days_to_certify, jobs_of_day
+
+    records, storage, now, made = services.records(), services.storage(), datetime.now(UTC), []
+    for day in days_to_certify(records, storage, now.date()):
+        certified, key = certify(
+            jobs_of_day(records, day),
+            f"{day}",
+            records=records,
+            storage=storage,
+            bucket=settings().bucket,
+            key=services.signing_key(),
+            now=now,
+        )
+        verdict = "balances" if certified.totals.balanced else "does NOT balance"
+        services.notifier().tell(f"The certificate of {day} {verdict}: {certified.summary()}. {key}")
+        made.append(key)
+    return made
+
+
+@app.task(name="aseagi.control.batches")
+def batches() -> dict[str, int]:
+    """Submit what was collected for Message Batches, and let documents go on whose answers are there."""
+    from aseagi_tasks.stages.batches import Batches, let_go
+
+    conf = settings()
+    if conf.analyst_in_use != "claude":
+        return {"let_go": let_go(services.storage(), _answered)}
+    tending = Batches(
+        services.records(), services.storage(), services.claude().service, _answered, wait_s=conf.claude_batch_wait_s
+    )
+    try:
+        return tending.tend(datetime.now(UTC))
+    except NotSetUp as exc:
+        services.tell_once(":".join((type(exc).__name__, *map(str, exc.args[2:]))), f"Documents wait. {exc}")
+    except TransientError as exc:
+        log.info("message batches: %s", exc)
+    return {}
+
+
+def _answered(job_id: str) -> None:
+    """A job goes on where its document waited for an answer; one that has ended does not."""
+    with suppress(NotFound):
+        go_on(services.records().job(job_id))
+
+
+@app.task(name="aseagi.control.autoscale", acks_late=False, expires=15, soft_time_limit=170, time_limit=180)
+def autoscale() -> list[str] | None:
+    """Rent, drain and destroy machines as the queue wants it, and say why; nothing if none are to be rented.
+
+    Not delivered again if this worker dies: the next tick, a quarter of a minute later, sees what came of it.
+    """
+    if settings().fleet == "none":
+        return None
+    from aseagi_tasks.tending.tick import means, tick
+
+    said = tick(means())
+    return [decision["reason"] for decision in said.get("decisions", ())] + said.get("errors", [])
+
+
+@app.task(name="aseagi.control.reconcile")
+def reconcile() -> dict[str, Any] | None:
+    """Compare what rented machines cost by our ledger with what the provider charged, and book the difference."""
+    if settings().fleet == "none":
+        return None
+    from aseagi_tasks.tending.billing import difference
+    from aseagi_tasks.tending.billing import reconcile as compare
+    from aseagi_tasks.tending.tick import means
+
+    tools, now = means(), datetime.now(UTC)
+    totals = difference(compare(tools, now))
+    tools.records.set_control("reconciled", {**totals, "at": now.isoformat(timespec="seconds")}, "beat")
+    if abs(totals["difference_usd"]) > 0.01:
+        said = "Vast.ai charged ${charged_usd:.2f} in three days for what the ledger has as ${booked_usd:.2f}."
+        services.tell_once(f"fleet:reconciled:{now:%Y-%m-%d}", said.format(**totals))
+    return dict(totals)
 
 
 def _has_ended(job_id: str) -> bool:

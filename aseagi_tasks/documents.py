@@ -74,12 +74,12 @@ class HiddenText(Frozen):
 
     Attributes:
         why: ``covered``: under an opaque box, as in a redaction that can be undone. ``invisible``: of the paper's
-            colour, too small, or not drawn at all.
+            colour, too small, or not drawn at all. ``contradicted``: the page shows other words there.
     """
 
     text: str
     box: Box
-    why: Literal["covered", "invisible"]
+    why: Literal["covered", "invisible", "contradicted"]
 
 
 class Page(Frozen):

@@ -2,9 +2,12 @@
 
     AseagiError              exit code 1
     ├ TransientError   4     retried: RateLimited, StorageUnavailable, RecordsUnavailable, AnalystUnavailable,
-    │                        OutOfMemory
+    │                        OutOfMemory, DiskFull, QueueFull, FleetUnavailable; waited for without limit:
+    │                        BudgetExceeded, NotSetUp
     ├ DocumentError    3     final for this document: NotADocument, NotFound, Altered, Encrypted, TooLarge, NoPages,
-    │                        Unreadable, Refused, Quarantined
+    │                        Unreadable, Refused, Quarantined, NotACertificate, Differs
+    ├ FleetError       7     may carry an instance_id, which is to be destroyed: OfferGone, CreateUnresolved,
+    │                        NoSuchInstance
     ├ Cancelled        6     somebody asked for the job to stop
     └ ConfigError      5     at start: names the variable and the cure
 
@@ -69,10 +72,50 @@ class AnalystUnavailable(TransientError):
     template = "{0} did not answer: {1}"
 
 
+class BudgetExceeded(TransientError):
+    """Waits without limit: for the next UTC day, or for a larger limit.
+
+    Args: what it is for, USD wanted, limit in USD, the setting that holds the limit.
+    """
+
+    template = "{0} may cost {1:.4f} USD, and {3} leaves no room for that (it is {2:g} USD)."
+
+
+class NotSetUp(TransientError):
+    """A service refuses us, not the document: work waits until it is put right.
+
+    Args: setting, what is wrong, the cure.
+    """
+
+    exit_code = 5
+    template = "{0}: {1} {2}"
+
+
+class FleetUnavailable(TransientError):
+    """Args: what was tried, the provider's words. Nothing was changed there."""
+
+    template = "Vast.ai did not answer while {0}: {1}"
+
+
 class OutOfMemory(TransientError):
     """Args: what did not fit."""
 
     template = "Out of memory: {0}"
+
+
+class DiskFull(TransientError):
+    """Args: folder, megabytes that are left, megabytes that are wanted, setting that names the folder or the limit."""
+
+    template = "No room for new documents in {0}: {1} MB left, {2} MB wanted. Free some, or set {3}."
+
+
+class QueueFull(TransientError):
+    """Args: megabytes that Redis uses, megabytes that it may use."""
+
+    template = (
+        "Redis is full: {0} of {1} MB. Wait, or set ASEAGI_REDIS_MAX_MB; `aseagi process` queues documents "
+        "without taking room in Redis."
+    )
 
 
 class DocumentError(AseagiError):
@@ -84,13 +127,17 @@ class DocumentError(AseagiError):
 class NotADocument(DocumentError):
     """Args: file name, what it is instead."""
 
-    template = "{0} is not a document this can read: {1}. PDF, JPG, PNG and TIFF are read."
+    template = "{0} is not a document this can read: {1}. PDF, JPG, PNG, TIFF and HEIC are read."
 
 
 class NotFound(DocumentError):
     """Args: source or id, where it was looked for."""
 
     template = "{0} was not found in {1}."
+
+
+class NotOurs(NotFound):
+    """A rented machine was refused a job: another works on it, or it has ended. Whoever has it goes on."""
 
 
 class Altered(DocumentError):
@@ -130,9 +177,53 @@ class Refused(DocumentError):
 
 
 class Quarantined(DocumentError):
-    """Args: stage, how often it was started."""
+    """Args: stage, how many workers died."""
 
-    template = "Stage {0} was started {1} times and its worker died each time; the document is set aside."
+    template = (
+        "Stage {0}: {1} workers died, one after the other; the document is set aside. `aseagi retry` tries again."
+    )
+
+
+class NotACertificate(DocumentError):
+    """Args: file name or key, what is wrong."""
+
+    template = "{0} is no completeness certificate: {1}. Give the .json file that `aseagi certificate` wrote."
+
+
+class Differs(DocumentError):
+    """Args: certificate, how many differences."""
+
+    template = (
+        "{0} does not hold: {1} differences, named above. Bring back what is missing or altered from a copy of the"
+        " bucket, or process it again (`aseagi process --again`) and make a new certificate."
+    )
+
+
+class FleetError(AseagiError):
+    """Args: what was tried, the provider's words, the id of an instance that it may have left behind, or None."""
+
+    exit_code = 7
+    template = "Failed while {0}: {1}"
+
+    @property
+    def instance_id(self) -> str | None:
+        """An instance that may be billed: destroy it."""
+        left = self.args[2] if len(self.args) > 2 else None
+        return None if left is None else str(left)
+
+
+class OfferGone(FleetError):
+    """Args: what was tried, the provider's words, None. Somebody else was faster: take the next offer."""
+
+
+class NoSuchInstance(FleetError):
+    """Args: what was tried, the provider's words, None."""
+
+
+class CreateUnresolved(FleetError):
+    """Args: the label, the provider's words, None. It may be there, billed and not yet listed: look for its label."""
+
+    template = "Whether Vast.ai created {0} is not known: {1}"
 
 
 class Cancelled(AseagiError):

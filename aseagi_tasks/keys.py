@@ -2,8 +2,10 @@
 
     raw/YYYY/MM/DD/<document_id>.<ext>
     processed/YYYY/MM/DD/<document_id>/{ocr.txt, analysis.json, thumbnail.jpg, searchable.pdf, metadata.json}
-    cache/<job_id>/{pages.json, ocr.json, analysis.json, thumbnail.jpg}
+    cache/<job_id>/{pages.json, layers.json, ocr.json, dialogue.json, analysis.json, thumbnail.jpg}
+    batches/requests/<job_id>_<call>.json, batches/sent/<batch_id>.json
     backups/YYYY/MM/DD/records-<moment>.{dump, sqlite3}
+    exports/certificates/<YYYY-MM-DD or run>-<moment>-<hash>.{json, pdf}
 
 Pure: dates come in as arguments. The layout of a job's scratch folder is here too.
 """
@@ -44,9 +46,29 @@ def cache(job_id: str, name: str = "") -> str:
     return f"cache/{job_id}/{name}"
 
 
+def batch_request(custom_id: str = "") -> str:
+    """A request to Claude that waits for a batch or for its answer, or with no id the prefix of all of them."""
+    return f"batches/requests/{custom_id}.json" if custom_id else "batches/requests/"
+
+
+def batch_members(batch_id: str) -> str:
+    """Which requests a batch has."""
+    return f"batches/sent/{batch_id}.json"
+
+
 def backup(now: datetime, extension: str) -> str:
     """A backup of the records; by name the newest is last. ``now`` is UTC."""
     return f"backups/{now:%Y/%m/%d}/records-{now:%Y%m%dT%H%M%S}Z.{extension}"
+
+
+def certificates(scope: str = "") -> str:
+    """The prefix of the certificates of a day or of runs; by name the newest of one day is last."""
+    return f"exports/certificates/{scope}"
+
+
+def certificate(scope: str, now: datetime, digest: str, extension: str) -> str:
+    """A certificate, which is never overwritten: ``digest`` is its hash. ``now`` is UTC."""
+    return f"{certificates(scope)}-{now:%Y%m%dT%H%M%S}Z-{digest[:8]}.{extension}"
 
 
 def page_image(scratch: Path, number: int) -> Path:

@@ -10,19 +10,23 @@ from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from aseagi_tasks.errors import ConfigError
-from aseagi_tasks.notify import ConsoleNotifier, Notifier
+from aseagi_tasks.notify import ConsoleNotifier, Notifier, TelegramNotifier
 from aseagi_tasks.settings import OcrEngine, settings
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from redis import Redis
 
     from aseagi_tasks.analysis.analyst import Analyst
-    from aseagi_tasks.fleet.admission import Admission
+    from aseagi_tasks.analysis.claude import ClaudeAnalyst
+    from aseagi_tasks.fleet.invitations import Invitations
+    from aseagi_tasks.fleet.vast import Vast
     from aseagi_tasks.reading.recognizer import Recognizer
     from aseagi_tasks.reading.tesseract import Tesseract
+    from aseagi_tasks.stores.fleet_records import FleetRecords
     from aseagi_tasks.stores.gateway import Gateway
     from aseagi_tasks.stores.records import Records
     from aseagi_tasks.stores.storage import Storage
@@ -85,20 +89,27 @@ def gateway() -> Gateway:
 
 
 @cache
-def admission() -> Admission:
+def invitations() -> Invitations:
     """Who lets rented machines in."""
-    from aseagi_tasks.fleet.admission import Admission
     from aseagi_tasks.fleet.authority import Authority
+    from aseagi_tasks.fleet.invitations import Invitations
 
     conf = settings()
-    return Admission(redis(), Authority(conf.ca_folder), conf.tunnel_pid_file)
+    return Invitations(redis(), Authority(conf.ca_folder), conf.tunnel_pid_file)
+
+
+def lets_machines_in() -> bool:
+    """Whether rented machines come by enrolment and tunnel: where this installation has an authority of its own."""
+    from aseagi_tasks.fleet.authority import Authority
+
+    return Authority(settings().ca_folder).exists
 
 
 def dismiss(instance_id: str) -> bool:
     """End all that a rented machine was given, and take its jobs back; whether it had anything. May be repeated."""
     from datetime import UTC, datetime
 
-    had = admission().dismiss(instance_id, datetime.now(UTC))
+    had = invitations().dismiss(instance_id, datetime.now(UTC))
     records().take_jobs_back(instance_id)
     return had
 
@@ -154,6 +165,11 @@ def has_weights(model: str) -> bool:
     return (Path(model) / "config.json").is_file() or any(cache_folder.glob("snapshots/*/config.json"))
 
 
+def read_line(image: Any, dpi: float) -> tuple[str, float]:
+    """What reads a single line, whatever engine reads pages; see ``Tesseract.line``."""
+    return _tesseract().line(image, dpi)
+
+
 def recognizer(asked: str | None = None) -> Recognizer:
     """What reads page images; ``asked`` as for ``ocr_engine``. Models are loaded when the first page is read."""
     engine, model = ocr_engine(asked)
@@ -190,16 +206,28 @@ def analyst() -> Analyst:
     """What finds facts in the text."""
     conf = settings()
     if conf.analyst_in_use == "claude":
-        from aseagi_tasks.analysis.claude import ClaudeAnalyst
-
-        key, address = conf.anthropic_api_key, conf.anthropic_base_url
-        if key is None:  # a rented machine has none: the gateway adds it
-            key, address = conf.gateway_token, conf.gateway_url
-        assert key is not None  # settings() has checked
-        return ClaudeAnalyst(api_key=key.get_secret_value(), model=conf.claude_model, base_url=address)
+        return claude()
     from aseagi_tasks.analysis.rules import RulesAnalyst
 
     return RulesAnalyst()
+
+
+@cache
+def claude() -> ClaudeAnalyst:
+    """The analyst that asks Claude; its pauses are those of every worker. A rented machine has no key, and no word on
+    the rhythm: the gateway adds the one and keeps the other."""
+    from aseagi_tasks.analysis.claude import ClaudeAnalyst
+    from aseagi_tasks.analysis.service import Service
+    from aseagi_tasks.stores.pace import Pace
+
+    conf = settings()
+    key, address, pace = conf.anthropic_api_key, conf.anthropic_base_url, None
+    if conf.behind_gateway:
+        key, address = conf.gateway_token, conf.gateway_url
+    else:
+        pace = Pace(redis(), "claude")
+    assert key is not None  # settings() has checked
+    return ClaudeAnalyst(Service(key.get_secret_value(), address, pace=pace), conf.claude_model)
 
 
 @cache
@@ -211,19 +239,74 @@ def redis() -> Redis:
     return Redis.from_url(address, socket_timeout=30, socket_connect_timeout=10, health_check_interval=25)
 
 
+def signing_key() -> Ed25519PrivateKey | None:
+    """The operator's key for certificates; None if none is set.
+
+    Raises:
+        ConfigError: it is set, and cannot be used.
+    """
+    path = settings().signing_key_file
+    if path is None:
+        return None
+    from aseagi_tasks.stores.signing_key import load_key
+
+    return load_key(path)
+
+
+@cache
+def fleet_records() -> FleetRecords:
+    """Instances, machines, decisions: beside the other records."""
+    conf = settings()
+    if conf.records == "supabase":
+        from aseagi_tasks.stores.supabase_fleet import SupabaseFleet
+
+        assert conf.supabase_url is not None and conf.supabase_key is not None  # settings() has checked
+        return SupabaseFleet(conf.supabase_url, conf.supabase_key.get_secret_value())
+    from aseagi_tasks.stores.sqlite_fleet import SqliteFleet
+
+    return SqliteFleet(conf.records_file)
+
+
+@cache
+def vast() -> Vast:
+    """The provider of machines.
+
+    Raises:
+        ConfigError: none is set.
+    """
+    from aseagi_tasks.fleet.vast import Vast
+    from aseagi_tasks.stores.pace import ServiceRhythm
+
+    conf = settings()
+    if conf.fleet == "none" or conf.vast_api_key is None:
+        raise ConfigError("ASEAGI_FLEET", "is none: no machines are rented.", "Set it to vast, see README.")
+    rhythm = ServiceRhythm(redis(), "vast", daily={"search": conf.fleet_searches_per_day})
+    return Vast(conf.vast_api_key.get_secret_value(), rhythm, conf.vast_url)
+
+
 @cache
 def notifier() -> Notifier:
-    """Who is told."""
-    return ConsoleNotifier()
+    """How operators are told: by Telegram where there is a bot, else in the log."""
+    conf = settings()
+    if conf.telegram_token is None:
+        return ConsoleNotifier()
+
+    def operators() -> list[int]:
+        return [user.telegram_id for user in records().users() if user.role == "operator"]
+
+    return TelegramNotifier(conf.telegram_token.get_secret_value(), operators, conf.telegram_base_url)
 
 
 def tell_once(key: str, message: str, *, every_s: int = 86_400) -> bool:
     """Tell the operators, unless they were told under this key within ``every_s``; whether they were told now.
 
-    Where Redis does not answer they are told: twice is better than never.
+    Where Redis does not answer they are told: twice is better than never. A rented machine tells nobody: what they
+    should know, the gateway sees and tells.
     """
     from redis.exceptions import RedisError
 
+    if settings().behind_gateway:
+        return False
     try:
         if not redis().set(f"aseagi:told:{key}", 1, nx=True, ex=every_s):
             return False

@@ -8,6 +8,7 @@ What a task does around its work (retries, counted deliveries, ends of jobs) is 
 
 from __future__ import annotations
 
+import sys
 import time
 import uuid
 from collections.abc import Mapping
@@ -16,14 +17,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from celery import chain
 from celery.exceptions import Ignore
 
-from aseagi_tasks import keys, services
+from aseagi_tasks import keys, leases, services
+from aseagi_tasks.admission import check_disk, check_scratch, feed_if_possible, message_priority, the_chain
 from aseagi_tasks.celery import app
-from aseagi_tasks.delivery import ProcessTask, StageTask, message_priority, stage
-from aseagi_tasks.documents import FINAL, STAGES, Priority, Reading
+from aseagi_tasks.delivery import ProcessTask, StageTask, stage, tell_waiting
+from aseagi_tasks.documents import FINAL, Priority, Reading, Source
 from aseagi_tasks.errors import Cancelled, NotFound
+from aseagi_tasks.notify import ConsoleNotifier
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Document, Job
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 #: A long document is read in slices of this length, so that no message outlives the visibility time-out.
 SLICE_S = 120.0
+#: A job that waits for a message batch sees so often for itself whether its answer came.
+BATCH_LOOK_S = 3_600.0
 #: A second request for a document follows the first until nothing was heard of that for so long.
 FOLLOW_FOR = timedelta(minutes=10)
 
@@ -58,29 +62,46 @@ def process(
     Raises:
         DocumentError, ConfigError, Cancelled: from ``get()``, as the class that it was.
     """
+    records, job_id = services.records(), self.request.id
+    row = records.register_job(job_id, source, priority, requested_by, again=again, ocr_engine=ocr_engine)
+
+    def begin(holder: str) -> Job | None:
+        if row.stage is not None and row.status not in FINAL:
+            return None  # an old message: its chain is under way
+        return records.start_lease(job_id, holder, settings().lease_s) or _ended(job_id)
+
+    with self.leased(job_id, begin) as job:
+        if job.status in FINAL:
+            return _result(job)
+        services.ocr_engine(job.ocr_engine)  # an unknown one is an error before any work is done
+        document = records.document(job.document_id) if job.document_id else _register(job_id, source)
+        if not job.again and _is_known(document, job.ocr_engine):
+            records.complete(job_id, None, None)
+            feed_if_possible()
+            return _result(records.job(job_id))
+        if records.claim(job_id, document.document_id, datetime.now(UTC) - FOLLOW_FOR).job_id != job_id:
+            raise self.retry(countdown=min(1 + self.request.retries // 10, 30), max_retries=sys.maxsize)
+    records.put_off(job_id, settings().lease_s, holder=leases.holder(self.request.hostname or "?"))
+    raise self.replace(the_chain(job_id, job.priority, job.ocr_engine))
+
+
+def _ended(job_id: str) -> Job | None:
+    """The job, if it has ended: nobody can have a lease on it then."""
+    job = services.records().job(job_id)
+    return job if job.status in FINAL else None
+
+
+def _result(job: Job) -> dict[str, Any]:
+    """What an ended job's caller gets.
+
+    Raises:
+        Ignore: an error was told already.
+    """
     from aseagi_tasks.stages.record import result
 
-    records, storage, job_id = services.records(), services.storage(), self.request.id
-    job = records.register_job(job_id, source, priority, requested_by)
-    services.ocr_engine(ocr_engine)  # an unknown one is an error before any work is done
-    document = records.document(job.document_id) if job.document_id else _register(job_id, source)
-    if job.status == "completed":
-        return result(job_id, document, storage)
-    if job.status in FINAL:
+    if job.status != "completed":
         raise Ignore
-    if not again and _is_known(document, ocr_engine):
-        records.complete(job_id, None, None)
-        return result(job_id, document, storage)
-    if records.claim(job_id, document.document_id, datetime.now(UTC) - FOLLOW_FOR).job_id != job_id:
-        raise self.retry(countdown=1, max_retries=int(2 * FOLLOW_FOR.total_seconds()))
-    raise self.replace(the_chain(job_id, job.priority, ocr_engine))
-
-
-def the_chain(job_id: str, priority: Priority, ocr_engine: str | None = None) -> chain:
-    """The six stages of one job."""
-    options = {"ocr": (ocr_engine,), "record": (ocr_engine,)} if ocr_engine else {}
-    signatures = [app.tasks[f"aseagi.{stage}"].si(job_id, *options.get(stage, ())) for stage in STAGES]
-    return chain(s.set(priority=message_priority(priority, stage)) for s, stage in zip(signatures, STAGES, strict=True))
+    return result(job.job_id, services.records().document(job.document_id or ""), services.storage())
 
 
 def submit(
@@ -92,43 +113,56 @@ def submit(
     again: bool = False,
     ocr_engine: str | None = None,
 ) -> Document:
-    """Take a file of this machine in, register document and job, and queue it. For doors that have the file.
+    """Take a file of this machine in and register document and job, which is let in when there is room for it.
+
+    For doors that have the file.
 
     Raises:
-        NotFound, TooLarge, NotADocument, ConfigError: nothing was queued.
+        NotFound, TooLarge, NotADocument, ConfigError, DiskFull: nothing was queued.
     """
     from aseagi_tasks.stages.intake import take_in
 
     services.ocr_engine(ocr_engine)
+    check_disk()
     records, now = services.records(), datetime.now(UTC)
     source = take_in(path, services.storage(), records, today=now.date(), max_bytes=settings().max_bytes)
-    records.register_job(job_id, source.key, priority, requested_by)
+    records.register_job(job_id, source.key, priority, requested_by, again=again, ocr_engine=ocr_engine)
     document = records.register_document(job_id, source, now)
-    _queue(job_id, source.key, priority, again, ocr_engine)
+    feed_if_possible(limit=10)
     return document
 
 
 def resubmit(job: Job, priority: Priority, ocr_engine: str | None = None) -> str:
     """Queue an ended job's source as a new job, whose id is returned; statuses move only forwards."""
-    services.ocr_engine(ocr_engine)
     job_id = str(uuid.uuid4())
-    services.records().register_job(job_id, job.source, priority, job.requested_by)
-    _queue(job_id, job.source, priority, True, ocr_engine)
+    enqueue(job_id, job.source, priority, requested_by=job.requested_by, again=True, ocr_engine=ocr_engine)
     return job_id
 
 
-def _queue(job_id: str, source: str, priority: Priority, again: bool, ocr_engine: str | None) -> None:
-    """The message of a registered job: priority and requester stand in its row, so it stays below 1 KiB."""
-    number = message_priority(priority, "process")
-    asked = {"again": again or None, "ocr_engine": ocr_engine}
-    asked = {name: value for name, value in asked.items() if value is not None}
-    process.apply_async((source,), asked, task_id=job_id, priority=number)
+def enqueue(
+    job_id: str, source: str, priority: Priority, *, requested_by: str | None, again: bool, ocr_engine: str | None
+) -> None:
+    """Register a job for what is in the bucket; it is let in when there is room for it."""
+    services.ocr_engine(ocr_engine)
+    services.records().register_job(job_id, source, priority, requested_by, again=again, ocr_engine=ocr_engine)
+    feed_if_possible(limit=10)
+
+
+def cancel(job_id: str) -> bool:
+    """Cancel a job; who waits for its result is told so. False if it had already ended."""
+    if not services.records().cancel(job_id):
+        return False
+    tell_waiting(job_id, Cancelled(job_id))
+    feed_if_possible()
+    return True
 
 
 def _register(job_id: str, source: str) -> Document:
     """Find out what a source's bytes are and tie them to the job."""
+    from aseagi_tasks.stages.heic import is_heic
     from aseagi_tasks.stages.intake import examine, key_of, take_in
 
+    check_disk()
     conf, records, storage, now = settings(), services.records(), services.storage(), datetime.now(UTC)
     if source.startswith("/"):
         if conf.broker_url is not None:
@@ -139,11 +173,18 @@ def _register(job_id: str, source: str) -> Document:
     there = storage.stat(key)
     if there is None:
         raise NotFound(source, "the bucket" + (": give an absolute path for a file" if Path(source).exists() else ""))
+    if conf.behind_gateway:  # which looks at the bytes for itself and believes nothing else
+        unseen = Source(key=key, name=key, sha256="0" * 64, bytes=there.bytes, media_type="application/pdf")
+        return records.register_document(job_id, unseen, now)
     conf.scratch_root.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=conf.scratch_root) as folder:
         path = Path(folder) / "intake"
         storage.download(key, path)
-        found = examine(path, key.rsplit("/", 1)[-1], key, max_bytes=conf.max_bytes)
+        name = key.rsplit("/", 1)[-1]
+        if is_heic(path):
+            found = take_in(path, storage, records, today=now.date(), max_bytes=conf.max_bytes, name=name)
+        else:
+            found = examine(path, name, key, max_bytes=conf.max_bytes)
     return records.register_document(job_id, found, now)
 
 
@@ -157,15 +198,18 @@ def _is_known(document: Document, ocr_engine: str | None) -> bool:
 @stage("fetch")
 def fetch(self: StageTask, place: Workplace, job: Job) -> None:
     """Bucket → scratch, verified."""
+    check_scratch()
     place.original()
 
 
 @stage("rasterize")
 def rasterize(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
     """Original → text layers, blank pages, images of the pages that want recognition, thumbnail."""
+    from aseagi_tasks.stages.doubt import doubt
+
     reading = place.load("pages.json", Reading)
     if reading is None:
-        reading = place.rasterize()
+        reading = doubt(place, place.rasterize(), services.read_line)
         place.storage.upload(place.scratch / "thumbnail.jpg", keys.cache(place.job_id, "thumbnail.jpg"))
         place.save("pages.json", reading)
     return {"pages": len(reading.pages), "unread": sum(page.source is None for page in reading.pages)}
@@ -174,11 +218,14 @@ def rasterize(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
 @stage("ocr")
 def ocr(self: StageTask, place: Workplace, job: Job, engine: str | None = None) -> Mapping[str, Any]:
     """Page images → lines. Reads for a while, keeps what it has, and takes its own place for the rest."""
+    from aseagi_tasks.stages.doubt import believe, doubt
     from aseagi_tasks.stages.ocr import ocr as read_pages
 
-    reading = place.load("ocr.json", Reading) or place.load("pages.json", Reading) or place.rasterize()
+    kept = place.load("ocr.json", Reading) or place.load("pages.json", Reading)
+    reading = kept or doubt(place, place.rasterize(), services.read_line)
     unread = sum(page.source is None for page in reading.pages)
     if unread:
+        leases.of(place.job_id).limit(settings().stage_limit_s + settings().page_limit_s * len(reading.pages))
         self.report(place.job_id, len(reading.pages) - unread, len(reading.pages))
         place.ensure_images(reading)
         until, last_look = time.monotonic() + SLICE_S, time.monotonic()
@@ -188,38 +235,37 @@ def ocr(self: StageTask, place: Workplace, job: Job, engine: str | None = None) 
             self.report(place.job_id, len(reading.pages) - unread + done, len(reading.pages))
             if time.monotonic() - last_look > 2:
                 last_look = time.monotonic()
+                if leases.of(place.job_id).lost:
+                    self.stand_back(place.job_id)
                 if services.records().job(place.job_id).status == "cancelled":
                     raise Cancelled(place.job_id)
             return time.monotonic() < until
 
         reading = read_pages(reading, place.scratch, services.recognizer(engine), go_on)
-    place.save("ocr.json", reading)
     left = sum(page.source is None for page in reading.pages)
+    place.save("ocr.json", reading if left else believe(place, reading))
     if left:
-        records = services.records()
-        records.end_stage(place.job_id, "ocr", SLICE_S, self.request.hostname or "?", {"pages_left": left})
+        self.end(place.job_id, SLICE_S, {"pages_left": left}, "ocr")
         raise self.replace(self.si(*self.request.args).set(priority=message_priority(job.priority, "ocr")))
     return {"pages": unread}
 
 
 @stage("analyze")
 def analyze(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
-    """Lines → facts with their evidence; what it cost goes into the ledger once."""
+    """Lines → facts with their evidence. A bulk document's request is left for a batch, and no worker waits for it."""
     from aseagi_tasks.analysis.schema import Analysis
-    from aseagi_tasks.stages.analyze import analyze as find_facts
+    from aseagi_tasks.stages.analyze import find_facts
 
     analysis = place.load("analysis.json", Analysis)
     if analysis is None:
-        analyst = services.analyst()
         reading = place.load("ocr.json", Reading)
         if reading is None:
             raise NotFound(keys.cache(place.job_id, "ocr.json"), "the bucket")
-        analysis = find_facts(reading, place.source.name, analyst)
+        by_batch = job.priority == "low" and settings().claude_batches == "low"
+        analysis = find_facts(place, reading, services.analyst(), services.records(), by_batch=by_batch)
+        if analysis is None:
+            self.wait(place.job_id, "a message batch", BATCH_LOOK_S)  # ``control.batches`` lets it go on
         place.save("analysis.json", analysis)
-    if analysis.cost_usd:
-        detail = {"model": analysis.model, **analysis.usage}
-        once = f"{place.job_id}:analyze"
-        services.records().charge(place.job_id, "claude", analysis.cost_usd, once=once, detail=detail)
     return {"analyst": analysis.analyst}
 
 
@@ -252,7 +298,7 @@ def record(self: StageTask, place: Workplace, job: Job, engine: str | None = Non
             analysis,
             services.versions(engine),
             records=records,
-            notifier=services.notifier(),
+            notifier=ConsoleNotifier(),  # who asked is answered; operators want to know of trouble only
         )
         document = records.document(document.document_id)
     place.clear()

@@ -16,6 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -116,7 +117,7 @@ SYLLABLES = [
     "ton",
 ]
 COLUMNS = "document_id, sha256, key, name, bytes, media_type, processed, pages, document_type, case_number, title"
-COLUMNS += ", parties, words"
+COLUMNS += ", parties, words, created_at"
 
 
 class Made(NamedTuple):
@@ -178,7 +179,10 @@ def load(url: str, begin: int, end: int) -> None:
             parties = '["' + '", "'.join(made.parties) + '"]'
             facts = ("motion", made.case_number, made.title, parties, different)
             raw = (f"raw/{made.document_id}", f"{made.document_id[8:]}.pdf", 100_000, "application/pdf")
-            rows.write_row((made.document_id, made.document_id * 4, *raw, "processed/x", len(made.parts), *facts))
+            taken_in = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=int(made.document_id, 16))
+            rows.write_row(
+                (made.document_id, made.document_id * 4, *raw, "processed/x", len(made.parts), *facts, taken_in)
+            )
             for part, text in enumerate(made.parts):
                 texts.write_row((made.document_id, part, text))
 

@@ -1,5 +1,7 @@
 """Flower's own settings, from ours: ``celery -A aseagi_tasks flower --conf=flower/flowerconfig.py``."""
 
+from aseagi_tasks.doors.monitor.access import credentials
+from aseagi_tasks.doors.monitor.mount import mount
 from aseagi_tasks.settings import settings
 
 _settings = settings()
@@ -13,4 +15,7 @@ max_tasks = 10_000
 purge_offline_workers = 300
 natural_time = False
 tasks_columns = "name,uuid,state,args,result,received,started,runtime,worker"
-basic_auth = _settings.monitor_operators.get_secret_value().split(",") if _settings.monitor_operators else []
+url_prefix = _settings.monitor_url_prefix or ""
+basic_auth = list(credentials(_settings))
+
+mount(_settings)

@@ -1,4 +1,4 @@
-"""What Claude costs. Data with its date and source, not code: a price that changes is a row that changes."""
+"""What Claude costs, and what of its models a request must respect. Data with its date and source. Pure."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 from aseagi_tasks.errors import ConfigError
 
-#: Vendor's price page, October 2026; USD per million tokens.
-AS_OF = "2026-10"
+#: When the rows below were last held against the source.
+AS_OF = "2026-10-24"
+SOURCE = "https://platform.claude.com/docs/en/about-claude/pricing"
 
 
 class Price(NamedTuple):
-    """One model, for prompts up to ``up_to_tokens``; longer ones cost what the next row of the model says."""
+    """One model, for prompts up to ``up_to_tokens``; a longer one costs what the model's next row says, all of it."""
 
     model: str
     up_to_tokens: int | None
@@ -20,14 +21,37 @@ class Price(NamedTuple):
     output_usd: float
 
 
+class Model(NamedTuple):
+    """What else differs between models.
+
+    Attributes:
+        cache_read: part of the input price for a token that is read from the prompt cache.
+        cacheable_tokens: a shorter beginning of a prompt is not cached (no error, no cost). Where no source names the
+            model, the larger of its forerunners'.
+        always_thinks: thinking cannot be switched off.
+    """
+
+    cache_read: float
+    cacheable_tokens: int
+    always_thinks: bool
+
+
+#: USD per million tokens.
 PRICES = (
     Price("claude-haiku-5-5", 100_000, 0.10, 0.50),
     Price("claude-haiku-5-5", None, 0.50, 2.50),
     Price("claude-sonnet-5-5", None, 2.0, 10.0),
     Price("claude-opus-5-5", None, 4.0, 20.0),
 )
-#: Parts of the input price: tokens read from the prompt cache, and written to it.
-CACHE_READ, CACHE_WRITE = 0.1, 1.25
+MODELS = {
+    "claude-haiku-5-5": Model(0.10, 512, always_thinks=False),
+    "claude-sonnet-5-5": Model(0.05, 1_024, always_thinks=False),
+    "claude-opus-5-5": Model(0.05, 1_024, always_thinks=True),
+}
+#: Part of the input price for a token that is written to the cache for five minutes.
+CACHE_WRITE = 1.25
+#: Part of every price in the Message Batches API.
+BATCH = 0.5
 
 
 def check(model: str) -> str:
@@ -36,24 +60,34 @@ def check(model: str) -> str:
     Raises:
         ConfigError
     """
-    known = sorted({price.model for price in PRICES})
-    if model not in known:
-        raise ConfigError("ASEAGI_CLAUDE_MODEL", f"{model!r} has no known price.", f"Known: {', '.join(known)}.")
+    if model not in MODELS:
+        raise ConfigError(
+            "ASEAGI_CLAUDE_MODEL", f"{model!r} has no known price.", f"Known: {', '.join(sorted(MODELS))}."
+        )
     return model
 
 
-def cost_usd(model: str, usage: Mapping[str, int]) -> float:
+def cost_usd(model: str, usage: Mapping[str, int], *, batch: bool = False) -> float:
     """What a call cost.
 
     Args:
         usage: ``input_tokens``, ``output_tokens``, ``cache_read_input_tokens``, ``cache_creation_input_tokens``.
+        batch: whether it was made through the Message Batches API.
     """
     fresh, read, written = (
         usage.get(kind, 0) for kind in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
     )
-    prompt = fresh + read + written
-    price = next(
-        row for row in PRICES if row.model == model and (row.up_to_tokens is None or prompt <= row.up_to_tokens)
-    )
-    tokens = price.input_usd * (fresh + CACHE_READ * read + CACHE_WRITE * written)
-    return (tokens + price.output_usd * usage.get("output_tokens", 0)) / 1_000_000
+    price = _price(model, fresh + read + written)
+    tokens = price.input_usd * (fresh + MODELS[model].cache_read * read + CACHE_WRITE * written)
+    whole = (tokens + price.output_usd * usage.get("output_tokens", 0)) / 1_000_000
+    return whole * BATCH if batch else whole
+
+
+def most_usd(model: str, input_tokens: int, max_tokens: int, *, batch: bool = False) -> float:
+    """What a call can cost at most: everything written to the cache, and an answer as long as is allowed."""
+    return cost_usd(model, {"cache_creation_input_tokens": input_tokens, "output_tokens": max_tokens}, batch=batch)
+
+
+def _price(model: str, prompt_tokens: int) -> Price:
+    rows = (row for row in PRICES if row.model == model)
+    return next(row for row in rows if row.up_to_tokens is None or prompt_tokens <= row.up_to_tokens)

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
+from aseagi_tasks.analysis.analyst import Errand
 from aseagi_tasks.analysis.captions import parties
 from aseagi_tasks.analysis.case_numbers import case_number
 from aseagi_tasks.analysis.courts import court
@@ -43,7 +44,7 @@ class RulesAnalyst:
     name: Literal["rules"] = "rules"
     version = VERSION
 
-    def analyze(self, reading: Reading, name: str) -> Analysis:
+    def analyze(self, reading: Reading, name: str, errand: Errand | None = None) -> Analysis:
         """Find what the rules find; everything else stays empty."""
         every = pieces(reading)
         if not every:

@@ -35,7 +35,8 @@ DocumentType = Literal[
     "other",
 ]
 
-#: verified: two independent readers agree. supported: the quote stands on the page. unverified: it was not found there.
+#: verified: two independent readers agree. supported: the quote stands on the page and says it. unverified: not so,
+#: or another reader found otherwise.
 Support = Literal["verified", "supported", "unverified"]
 
 
@@ -69,10 +70,11 @@ class Caution(Frozen):
     """What a reader should know before trusting the document; of one place, or of the whole.
 
     Attributes:
-        kind: ``covered``, ``invisible``: text of the file that is not to be seen; ``left-out``: not analyzed.
+        kind: ``covered``, ``invisible``: text of the file that is not to be seen; ``contradicted``: the page shows
+            other words than its text layer has.
     """
 
-    kind: Literal["covered", "invisible", "left-out"]
+    kind: Literal["covered", "invisible", "contradicted"]
     message: str
     page: int | None = None
     box: Box | None = None
@@ -88,7 +90,8 @@ class Analysis(Frozen):
         model, prompt_version: of the Claude analyst; None for the rules.
         relevancy_score: 0-100, ``original`` holds the reason.
         warnings: what a reader should know before trusting the document.
-        usage: tokens by kind. cost_usd: what the calls cost.
+        usage: tokens by kind. cost_usd: what the calls cost. cost_bound_usd: what they could have cost at most, as was
+            known before the first.
     """
 
     schema_version: Literal[1] = 1
@@ -110,6 +113,7 @@ class Analysis(Frozen):
     warnings: tuple[Caution, ...] = ()
     usage: dict[str, int] = {}
     cost_usd: float = 0.0
+    cost_bound_usd: float = 0.0
 
     def facts(self) -> dict[str, Any]:
         """Plain JSON values by field, without evidence: None or an empty list where nothing was found."""

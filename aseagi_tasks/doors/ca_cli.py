@@ -101,7 +101,7 @@ def invite(
     """Print a token with which one machine may enroll, within 15 minutes. The autoscaler does this at each launch."""
     from aseagi_tasks import services
 
-    sys.stdout.write(services.admission().invite(instance) + "\n")
+    sys.stdout.write(services.invitations().invite(instance) + "\n")
 
 
 @app.command()

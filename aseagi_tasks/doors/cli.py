@@ -1,7 +1,7 @@
 """The terminal: ``aseagi``. Every command takes ``--json``; the exit code tells the class of what went wrong.
 
 0 all well · 1 unexpected · 2 wrong usage · 3 a document could not be processed · 4 something did not answer
-5 a setting or a program is missing · 6 cancelled · 130 interrupted
+5 a setting or a program is missing · 6 cancelled · 7 the provider of machines refused · 130 interrupted
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import typer
 
 from aseagi_tasks import __version__, services
 from aseagi_tasks.documents import Priority, Status
-from aseagi_tasks.doors import ca_cli, keeping
+from aseagi_tasks.doors import api_tokens, ca_cli, certifying, fleet_cli, keeping, users
 from aseagi_tasks.doors.terminal import Json, err, out, print_json
 from aseagi_tasks.errors import AseagiError, ConfigError, RecordsUnavailable
 from aseagi_tasks.settings import settings
@@ -32,9 +32,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Legal documents in; searchable text and structured facts with their evidence out.",
     epilog="Exit codes: 0 well, 1 unexpected, 2 usage, 3 a document failed, 4 something did not answer, "
-    "5 setting or program missing, 6 cancelled, 130 interrupted.",
+    "5 setting or program missing, 6 cancelled, 7 the provider of machines refused, 130 interrupted.",
 )
 app.add_typer(keeping.app)
+app.add_typer(users.app, name="users")
+app.add_typer(api_tokens.app, name="api-token")
+app.add_typer(certifying.app)
+app.add_typer(fleet_cli.app, name="fleet", rich_help_panel="Rented machines")
 app.add_typer(ca_cli.app, name="ca", rich_help_panel="Rented machines")
 
 Level = Annotated[Priority, typer.Option(help="high goes before normal before low.")]
@@ -174,12 +178,15 @@ def status(
     from aseagi_tasks.doors import showing
     from aseagi_tasks.doors.stack import Stack
 
-    records, children, waiting = services.records(), Stack(settings()).children(), _waiting()
+    records, children = services.records(), Stack(settings()).children()
+    waiting, others = _waiting()
     try:
         counts, jobs = records.counts(), records.jobs(status=only, limit=limit)
+        batches = records.open_batches()
     except RecordsUnavailable:
         if as_json:
-            print_json({"stack": [child._asdict() for child in children], "waiting_for_records": waiting})
+            stack = [child._asdict() for child in children]
+            print_json({"stack": stack, "waiting_for_records": waiting, "waiting": others})
         else:
             out.print(showing.stack(children), highlight=False)
             out.print(showing.waiting(waiting), highlight=False, soft_wrap=True)
@@ -189,6 +196,8 @@ def status(
             {
                 "stack": [child._asdict() for child in children],
                 "waiting_for_records": waiting,
+                "waiting": others,
+                "batches": [batch.model_dump(mode="json") for batch in batches],
                 "counts": counts,
                 "jobs": [job.model_dump(mode="json") for job in jobs],
             }
@@ -197,6 +206,8 @@ def status(
     out.print(showing.stack(children), highlight=False)
     if waiting:
         out.print(showing.waiting(waiting), highlight=False, soft_wrap=True)
+    for line in showing.held_up(others, batches):
+        out.print(line, highlight=False, soft_wrap=True)
     out.print("jobs:  " + (", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none yet"))
     if jobs:
         names = {job.document_id: records.document(job.document_id).name for job in jobs if job.document_id}
@@ -235,7 +246,7 @@ def show(
         print_json(found.as_json())
         return
     if found.document is not None:
-        out.print(showing.facts(found.document, found.analysis))
+        out.print(showing.facts(found.document, found.analysis, found.corrections()))
         for key in found.where():
             out.print(f"[dim]{key}[/dim]", highlight=False, soft_wrap=True)
     if found.jobs:
@@ -290,13 +301,23 @@ def cancel(
     as_json: Json = False,
 ) -> None:
     """Stop a job: what waits is not begun, what runs stops at its next step."""
+    from aseagi_tasks.tasks import cancel as cancel_job
+
     job = services.records().job(ident)
-    done = services.records().cancel(job.job_id)
+    done = cancel_job(job.job_id)
     if as_json:
         print_json({"job_id": job.job_id, "cancelled": done})
     else:
         out.print(f"cancelled {job.job_id}" if done else f"{job.job_id} had already ended", highlight=False)
     raise typer.Exit(0 if done else ConfigError.exit_code)
+
+
+@app.command()
+def bot() -> None:
+    """Run the Telegram bot alone; with ASEAGI_TELEGRAM_TOKEN set it is a part of `aseagi up`."""
+    from aseagi_tasks.doors.bot.__main__ import main as serve
+
+    serve()
 
 
 @app.command()
@@ -350,11 +371,12 @@ def _process(
     return max(item.exit_code for item in items)
 
 
-def _waiting() -> dict[str, dict[str, str]]:
-    """Jobs that wait for the records; asked of Redis, which may not run."""
-    from aseagi_tasks.delivery import waiting_for_records
+def _waiting() -> tuple[dict[str, dict[str, str]], dict[str, dict[str, str]]]:
+    """Jobs that wait for the records, and for anything else; asked of Redis, which may not run."""
+    from aseagi_tasks.delivery import waiting, waiting_for_records
 
-    return waiting_for_records()
+    records = waiting_for_records()
+    return records, {job_id: why for job_id, why in waiting().items() if job_id not in records}
 
 
 def _watcher(stack: Any) -> Any:

@@ -51,6 +51,10 @@ def checks(settings: Settings) -> Iterator[Check]:
     yield _attempt("records", lambda: _records(settings))
     yield _broker(settings)
     yield _attempt("analyst", lambda: _analyst(settings))
+    yield _attempt("certificates", _signing)
+    yield _attempt("rented machines", lambda: _fleet(settings))
+    if settings.telegram_token is not None:
+        yield _attempt("telegram", lambda: _telegram(settings))
 
 
 def _program(name: str, oldest: tuple[int, ...], cure: str) -> Check:
@@ -151,7 +155,49 @@ def _broker(settings: Settings) -> Check:
     return Check("broker", "answers, and " + ", ".join(names))
 
 
+def _signing() -> str:
+    from aseagi_tasks.stores.signing_key import fingerprint
+
+    key = services.signing_key()
+    return "not signed (`aseagi make-key`)" if key is None else f"signed with {fingerprint(key.public_key())[:16]}…"
+
+
 def _analyst(settings: Settings) -> str:
     if settings.analyst_in_use == "rules":
         return "rules (set ASEAGI_ANTHROPIC_API_KEY for Claude)"
-    return services.analyst().version
+    claude = services.claude()
+    claude.service.count({"model": claude.model, "messages": [{"role": "user", "content": "?"}]})  # costs nothing
+    return f"{claude.version}, key accepted"
+
+
+def _telegram(settings: Settings) -> str:
+    import httpx
+
+    assert settings.telegram_token is not None
+    address = f"{settings.telegram_base_url}/bot{settings.telegram_token.get_secret_value()}/getMe"
+    try:
+        answer = httpx.get(address, timeout=10)
+    except httpx.HTTPError as exc:
+        name = type(exc).__name__
+        raise ConfigError("ASEAGI_TELEGRAM_BASE_URL", f"does not answer: {name}.", "Try again.") from None
+    if answer.status_code != 200:
+        raise ConfigError("ASEAGI_TELEGRAM_TOKEN", "is not known to Telegram.", "@BotFather shows it.")
+    operators = sum(user.role == "operator" for user in services.records().users())
+    if not operators:
+        cure = "`aseagi users add ID --role operator`: somebody has to let others in."
+        raise ConfigError("The bot", "has no operator.", cure)
+    return f"@{answer.json()['result']['username']}, {operators} operator{'s' if operators != 1 else ''}"
+
+
+def _fleet(settings: Settings) -> str:
+    if settings.fleet == "none":
+        return "none (ASEAGI_FLEET=vast rents machines when documents wait)"
+    from aseagi_tasks.tending.tick import means
+    from aseagi_tasks.tending.watching import limits_of
+
+    tools = means()
+    limits, balance = limits_of(settings, tools.records.controls()), tools.vast.balance()
+    if balance < limits.daily_budget_usd:
+        cure = f"Top it up, or lower ASEAGI_FLEET_DAILY_BUDGET_USD ({limits.daily_budget_usd:.2f})."
+        raise ConfigError("Vast.ai's balance", f"is ${balance:.2f}, less than a day's budget.", cure)
+    return f"vast, ${balance:.2f} of credit, {len(tools.vast.instances(tools.prefix))} rented"

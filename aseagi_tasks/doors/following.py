@@ -19,7 +19,7 @@ from aseagi_tasks.errors import AseagiError, NotFound, RecordsUnavailable, by_na
 from aseagi_tasks.stores.records import Job
 
 #: Folders are searched for these; a file that is named itself is tried whatever its name.
-SUFFIXES = {f".{extension}" for extension in EXTENSIONS.values()} | {".jpeg", ".tiff"}
+SUFFIXES = {f".{extension}" for extension in EXTENSIONS.values()} | {".jpeg", ".tiff", ".heic", ".heif"}
 
 
 @dataclass
@@ -78,7 +78,7 @@ def find(paths: Iterable[Path]) -> Iterator[Path]:
                 and not any(part.startswith(".") for part in file.relative_to(path).parts)
             )
             if not below:
-                raise NotFound(f"A document (PDF, JPG, PNG, TIFF) in {path}", "that folder")
+                raise NotFound(f"A document (PDF, JPG, PNG, TIFF, HEIC) in {path}", "that folder")
             yield from below
         elif path.exists():
             yield path

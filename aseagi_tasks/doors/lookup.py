@@ -10,6 +10,7 @@ from aseagi_tasks.analysis.schema import Analysis
 from aseagi_tasks.errors import NotFound
 from aseagi_tasks.stages.record import result
 from aseagi_tasks.stores.records import Document, Job
+from aseagi_tasks.stores.user_records import Correction, latest
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,12 @@ class Found:
         if self.document is None or self.document.processed is None:
             return None
         return Analysis.model_validate_json(services.storage().get(f"{self.document.processed}/analysis.json"))
+
+    def corrections(self) -> dict[str, Correction]:
+        """What people said instead of what was found, by field."""
+        if self.document is None:
+            return {}
+        return latest(services.records().corrections(self.document.document_id))
 
     def where(self) -> list[str]:
         """Where the original and the results are in the bucket."""
@@ -53,7 +60,11 @@ class Found:
             "jobs": [job.model_dump(mode="json") for job in self.jobs],
             "events": [event.model_dump(mode="json") for job in self.jobs[:1] for event in records.events(job.job_id)],
             "keys": self.where(),
+            "corrections": [],
         }
+        if self.document is not None:
+            kept = records.corrections(self.document.document_id)
+            value["corrections"] = [correction.model_dump(mode="json") for correction in kept]
         if self.document is not None and self.analysis is not None:
             value["analysis"] = self.analysis.model_dump(mode="json")
             value["result"] = result(self.jobs[0].job_id if self.jobs else "", self.document, services.storage())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -15,8 +14,7 @@ from aseagi_tasks.analysis.schema import Analysis
 from aseagi_tasks.documents import Box
 from aseagi_tasks.doors.lookup import Found
 from aseagi_tasks.errors import NotFound
-from aseagi_tasks.reading import images
-from aseagi_tasks.reading.poppler import Pdf
+from aseagi_tasks.reading.page_picture import upright
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stages.upload import Metadata, PageRecord
 
@@ -78,23 +76,18 @@ def marks(analysis: Analysis, number: int) -> Iterator[Mark]:
 
 def _upright(original: Path, metadata: Metadata, page: PageRecord) -> Image.Image:
     conf = settings()
-    if metadata.media_type == "application/pdf":
-        pdf = Pdf(original, metadata.name, max_pages=conf.max_pages, timeout_s=conf.render_timeout_s)
-        rendered = pdf.render(original.parent, page.number, page.number, dpi=page.dpi)
-        with Image.open(rendered.images[page.number]) as opened:
-            grey = opened.convert("RGB")
-    else:
-        pictures = images.pictures(
-            original,
-            metadata.name,
-            metadata.media_type,
-            dpi=conf.dpi,
-            max_pages=conf.max_pages,
-            max_page_pixels=conf.max_page_pixels,
-            small_px=16,
-        )
-        grey = Image.fromarray(next(islice(pictures, page.number - 1, None)).grey).convert("RGB")
-    return grey.rotate(-page.rotation, expand=True) if page.rotation else grey
+    picture = upright(
+        original,
+        metadata.name,
+        metadata.media_type,
+        page.number,
+        dpi=page.dpi if metadata.media_type == "application/pdf" else conf.dpi,
+        rotation=page.rotation,
+        max_pages=conf.max_pages,
+        max_page_pixels=conf.max_page_pixels,
+        timeout_s=conf.render_timeout_s,
+    )
+    return picture.convert("RGB")
 
 
 def _draw(picture: Image.Image, places: dict[Box, list[Mark]]) -> None:

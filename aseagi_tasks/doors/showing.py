@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -12,7 +12,8 @@ from rich.text import Text
 
 from aseagi_tasks.analysis.schema import Analysis, Fact, Party
 from aseagi_tasks.doors.following import Item
-from aseagi_tasks.stores.records import Document, Event, Hit, Job
+from aseagi_tasks.stores.records import Batch, Document, Event, Hit, Job
+from aseagi_tasks.stores.user_records import Correction
 
 
 def found(items: Sequence[Item]) -> Group:
@@ -57,7 +58,7 @@ def found(items: Sequence[Item]) -> Group:
 def jobs(rows: Sequence[Job], names: Mapping[str, str]) -> Table:
     """Jobs, one a line."""
     table = Table(header_style="bold")
-    for heading in ("job", "document", "file", "status", "stage", "since (UTC)", "error"):
+    for heading in ("job", "document", "file", "status", "stage", "since (UTC)", "why"):
         table.add_column(heading, overflow="fold")
     for job in rows:
         status = {"completed": "green", "error": "red", "cancelled": "yellow"}.get(job.status, "cyan")
@@ -68,7 +69,7 @@ def jobs(rows: Sequence[Job], names: Mapping[str, str]) -> Table:
             f"[{status}]{job.status}[/{status}]",
             job.stage or "",
             f"{job.updated_at:%Y-%m-%d %H:%M:%S}",
-            escape(job.error_message or ""),
+            escape(job.error_message or (f"waits for {job.waits_for}" if job.waits_for else "")),
         )
     return table
 
@@ -92,19 +93,24 @@ def hits(rows: Sequence[Hit]) -> Table:
     return table
 
 
-def facts(document: Document, analysis: Analysis | None) -> Table:
-    """One document's facts, each with its page and how sure it is."""
+def facts(document: Document, analysis: Analysis | None, corrections: Mapping[str, Correction]) -> Table:
+    """One document's facts, each with its page and how sure it is; corrections first, each with who and when."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     table.add_row("document", f"{document.document_id}  {escape(document.name)}")
+    for name, said in corrections.items():
+        value = "; ".join(said.value.splitlines())
+        when = f"corrected by {escape(said.corrected_by)}, {said.at:%Y-%m-%d %H:%M} UTC"
+        table.add_row(words(name), f"{escape(value)}  [green]({when})[/green]")
     for name, found in analysis or ():
+        was = "was: " if name in corrections else ""
         if isinstance(found, Fact):
-            table.add_row(name.replace("_", " "), f"{escape(str(found.value))}  {_support(found)}")
+            table.add_row(words(name), f"{was}{escape(str(found.value))}  {_support(found)}")
         elif name in ("parties", "people", "key_dates"):
             for one in found:
-                said = f"{one.name} ({one.role})" if isinstance(one, Party) and one.role else getattr(one, "name", "")
-                table.add_row(name.replace("_", " "), f"{escape(said or str(one.value))}  {_support(one)}")
+                label = f"{one.name} ({one.role})" if isinstance(one, Party) and one.role else getattr(one, "name", "")
+                table.add_row(words(name), f"{was}{escape(label or str(one.value))}  {_support(one)}")
     for warning in analysis.warnings if analysis else ():
         table.add_row("[yellow]warning[/yellow]", escape(str(warning)))
     return table
@@ -129,6 +135,18 @@ def waiting(jobs: Mapping[str, Mapping[str, str]]) -> str:
     lines = [f"[yellow]{len(jobs)} waiting for the records[/yellow], {done} of them finished (results in the bucket)"]
     lines += [f"  {job_id} at {job['stage']} since {job['since']}" for job_id, job in list(jobs.items())[:10]]
     return "\n".join(lines)
+
+
+def held_up(jobs: Mapping[str, Mapping[str, str]], batches: Sequence[Batch]) -> Iterator[str]:
+    """What jobs wait for beside the records, each reason once, and message batches."""
+    reasons: dict[str, list[str]] = {}
+    for job in jobs.values():  # of a budget each says how much it wants
+        reasons.setdefault(job["for"] if job["for"] == "BudgetExceeded" else job["error"], []).append(job["error"])
+    for errors in reasons.values():
+        yield f"[yellow]{len(errors)} waiting:[/yellow] {escape(errors[0])}"
+    for batch in batches:
+        how = f"sent as {batch.service_id}" if batch.service_id else "about to be sent"
+        yield f"batch of {batch.requests} {how}, {batch.created_at:%Y-%m-%d %H:%M} UTC"
 
 
 def events(rows: Sequence[Event]) -> Table:

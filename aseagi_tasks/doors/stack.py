@@ -1,4 +1,4 @@
-"""The stack on this machine: redis, one worker per queue group, beat and Flower, supervised by supervisord.
+"""The stack on this machine: redis, one worker per queue group, beat, bot and Flower, supervised by supervisord.
 
 supervisord starts what died again with back-off, stops everything in order, and kills what does not stop in time.
 This module writes its configuration, starts and asks it.
@@ -185,6 +185,8 @@ class Stack:
             for name, group in workers.items()
         }
         programs["beat"] = (30, f"{celery} beat --loglevel {conf.log_level} -s {self.run / 'beat'} --pidfile=")
+        if conf.telegram_token is not None:
+            programs["bot"] = (30, f"{sys.executable} -m aseagi_tasks.doors.bot")
         if self.monitor:
             programs["monitor"] = (30, f"{celery} flower --conf={ROOT / 'flower' / 'flowerconfig.py'}")
         if conf.broker_url is None:
@@ -310,7 +312,8 @@ def redis_configuration(settings: Settings) -> str:
     """
     return (
         f'port 0\nunixsocket "{settings.redis_socket}"\nunixsocketperm 700\ndir "{settings.home / "redis"}"\n'
-        'appendonly yes\nsave ""\nmaxmemory-policy noeviction\nlist-compress-depth 1\n'
+        'appendonly yes\nsave ""\nlist-compress-depth 1\n'
+        f"maxmemory {settings.redis_max_mb}mb\nmaxmemory-policy noeviction\n"
     )
 
 

@@ -1,1 +1,1 @@
-"""What to rent, how to rent it, and life on a rented machine."""
+"""The rented machines: what to rent (``autoscale``, in the words of ``model``), how, and life on one (``instance``)."""

@@ -46,7 +46,7 @@ def unacknowledged_keys(instance_id: str) -> dict[str, str]:
 
 def rules(instance_id: str) -> list[str]:
     """The user's rules, for ACL SETUSER: one selector for each thing that it does."""
-    taken = unacknowledged_keys(instance_id)
+    taken, said = unacknowledged_keys(instance_id), f"aseagi:fleet:{instance_id}"
     queues = " ".join(f"~{queue} ~{queue}{_PRIORITY}*" for queue in WORKER_QUEUES)
     bindings = " ".join(f"%R~_kombu.binding.{name}" for name in (*WORKER_QUEUES, "reply.celery.pidbox"))
     return [
@@ -66,7 +66,9 @@ def rules(instance_id: str) -> list[str]:
         "(+get +setex ~celery-task-meta-*)",
         "(+publish &celery-task-meta-* &/0.celeryev/*)",
         "(+get %R~aseagi:heartbeat)",
-        "(+hset +hdel +expire ~aseagi:waiting-for-records)",
+        "(+hset +hget +hdel +expire ~aseagi:waiting)",
+        # what it says of itself, and whether it is to leave
+        f"(+hset +hget +expire +set ~{said} ~{said}:*)",
     ]  # fmt: skip
 
 

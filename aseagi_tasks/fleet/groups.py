@@ -23,7 +23,14 @@ class Group(NamedTuple):
         return ["worker", *level, "-n", node, "-Q", self.queues, *size]
 
 
-def groups(*, owns_model: bool, cpu_workers: int, ocr_threads: int, claude_threads: int) -> dict[str, Group]:
+def groups(
+    *,
+    owns_model: bool,
+    cpu_workers: int,
+    ocr_threads: int,
+    claude_threads: int,
+    queues: frozenset[str] = frozenset(("cpu", "gpu", "claude")),
+) -> dict[str, Group]:
     """Name → group, of those that work on documents.
 
     Args:
@@ -31,9 +38,15 @@ def groups(*, owns_model: bool, cpu_workers: int, ocr_threads: int, claude_threa
         cpu_workers: processes that read pages.
         ocr_threads: documents whose lines are read together.
         claude_threads: documents that wait for analysis at a time.
+        queues: those that are read; a group without any is left out.
     """
-    shared = {
-        "reading": Group("cpu" if owns_model else "cpu,gpu", "prefork", cpu_workers),
-        "analysis": Group("claude", "threads", claude_threads),
+    made = {
+        "reading": (("cpu",) if owns_model else ("cpu", "gpu"), "prefork", cpu_workers),
+        "analysis": (("claude",), "threads", claude_threads),
+        "lines": (("gpu",) if owns_model else (), "threads", ocr_threads),
     }
-    return {**shared, "lines": Group("gpu", "threads", ocr_threads)} if owns_model else shared
+    return {
+        name: Group(",".join(read), pool, size)
+        for name, (wanted, pool, size) in made.items()
+        if (read := [queue for queue in wanted if queue in queues])
+    }

@@ -30,6 +30,7 @@ from aseagi_tasks.fleet.enrolment import ControlPlane, Credentials, Enrolment
 from aseagi_tasks.fleet.groups import Group, groups
 from aseagi_tasks.fleet.marks import FOLDER, HEARTBEAT_KEY, Marks
 from aseagi_tasks.fleet.tunnel import client_configuration
+from aseagi_tasks.fleet.worker import Presence
 from aseagi_tasks.settings import Settings, settings
 
 log = logging.getLogger("aseagi.worker")
@@ -125,6 +126,7 @@ class Worker:
         except StepFailed as failed:
             log.error("%s", failed)
             why = str(failed)
+            self._say(step="failed", why=why)
             self._report("failed", step=failed.args[0], detail=str(failed.args[1]), log=self.log_end())
         except Stopped as stopped:
             why = str(stopped)
@@ -132,6 +134,8 @@ class Worker:
             log.exception("this machine fails")
             why = f"{type(exc).__name__}: {exc}"
             self._report("failed", step="work", detail=why, log=self.log_end())
+        else:
+            self._say(step="left", why=why)
         log.warning("leaving: %s", why)
         self.drain()
         self._report("left", detail=why)
@@ -209,6 +213,7 @@ class Worker:
         """Run what measures this machine; the last line it prints is JSON with ``seconds_per_page``."""
         if self.conf.canary_command is None:
             return
+        self._say(step="canary")
         ran = subprocess.run(
             self.conf.canary_command, shell=True, env=self._environment(), cwd=ROOT, capture_output=True, text=True
         )
@@ -216,11 +221,13 @@ class Worker:
         if ran.returncode:
             raise AseagiError(f"the canary ended with {ran.returncode}")
         try:
-            self.seconds_per_page = float(json.loads(ran.stdout.strip().splitlines()[-1])["seconds_per_page"])
+            found = json.loads(ran.stdout.strip().splitlines()[-1])
+            self.seconds_per_page = float(found["seconds_per_page"])
         except (ValueError, KeyError, TypeError, IndexError) as exc:
             raise AseagiError('the canary did not print {"seconds_per_page": …}') from exc
         if not 0 < self.seconds_per_page < 3600:
             raise AseagiError(f"the canary says {self.seconds_per_page} seconds per page")
+        self._say(canary=found)  # judged by the control plane
 
     def _start_workers(self) -> None:
         """One process per queue group; each has joined the broker when this returns."""
@@ -235,6 +242,7 @@ class Worker:
             cpu_workers=self.conf.cpu_workers,
             ocr_threads=self.conf.ocr_threads,
             claude_threads=self.conf.claude_threads,
+            queues=self.conf.fleet_queues,
         )
         began = time.time()
         for name, group in made.items():
@@ -242,6 +250,8 @@ class Worker:
         while any(self.marks.consumed(name) < began for name in made):
             self._raise_if_dead()
             time.sleep(0.1)
+        assert self.enrolment is not None
+        self._say(step="working", nodes=sorted(f"{name}@{self.enrolment.instance}" for name in made))
 
     def _command(self, name: str, group: Group) -> list[str]:
         assert self.enrolment is not None
@@ -323,6 +333,14 @@ class Worker:
             yield self.conf.bootstrap_token.get_secret_value()
         if self.enrolment is not None:
             yield from (self.enrolment.redis_password, self.enrolment.gateway_token)
+
+    def _say(self, **fields: object) -> None:
+        """In Redis, where the autoscaler hears it."""
+        if self.enrolment is not None:
+            try:
+                Presence(self._broker()).say(self.enrolment.instance, **fields)
+            except (RedisError, OSError) as exc:
+                log.warning("%s was not said: %s", sorted(fields), exc)
 
     def _report(self, state: str, **more: object) -> None:
         """Tell the control plane, or the log if it does not listen."""

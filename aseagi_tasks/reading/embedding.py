@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,22 @@ def _image(
         BitsPerComponent=depth,
         **given,
     )
+
+
+def bound_together(sources: Sequence[Path], target: Path) -> None:
+    """Photographs of the pages of one document as one PDF, in order. The same pictures give the same bytes.
+
+    Args:
+        sources: JPEG, PNG or TIFF; each becomes a sheet of 11 inches at its longer edge, upright.
+    Raises:
+        OSError, ValueError: a picture cannot be read.
+    """
+    with ExitStack() as leaves, pikepdf.new() as pdf:
+        for source in sources:
+            with Image.open(source, formats=("JPEG", "PNG", "TIFF")) as picture:
+                wide, high = picture.size
+                if picture.getexif().get(274, 1) >= 5:
+                    wide, high = high, wide
+            page = Page(number=1, width_px=wide, height_px=high, dpi=max(wide, high) / 11.0)
+            pdf.pages.extend(leaves.enter_context(bound(source, [page])).pages)
+        pdf.save(target, deterministic_id=True, object_stream_mode=pikepdf.ObjectStreamMode.generate)

@@ -131,13 +131,15 @@ class Pdf:
                 raise Unreadable(self.name, f"page {number} has no size")
         return [sizes[number] for number in range(1, count + 1)]
 
-    def write_text(self, out: Path) -> None:
-        """Write the text layer with boxes in points (``-bbox-layout``) to ``out``.
+    def write_text(self, out: Path, only: int | None = None) -> None:
+        """Write the text layer with boxes in points (``-bbox-layout``) to ``out``, of all pages or of one.
 
         Raises:
             Unreadable: pdftotext failed or took too long.
         """
-        args = ["-q", "-cropbox", "-bbox-layout", "-enc", "UTF-8", str(self.path), str(out)]
+        args = ["-q", "-cropbox", "-bbox-layout", "-enc", "UTF-8"]
+        args += [] if only is None else ["-f", str(only), "-l", str(only)]
+        args += [str(self.path), str(out)]
         finished = self._run("pdftotext", *args)
         if finished.code or not out.is_file():
             raise Unreadable(self.name, f"its text layer could not be read (pdftotext stopped with {finished.code})")
@@ -183,6 +185,27 @@ class Pdf:
 
     def _run(self, *args: str, what: str = "it") -> _Finished:
         return _run(args, self.name, timeout_s=self.timeout_s, what=what)
+
+
+def strip(
+    path: Path, name: str, number: int, box: tuple[int, int, int, int], out: Path, *, dpi: float, timeout_s: float
+) -> Path:
+    """Render a part of a page as grey 8-bit PGM; of a file that ``Pdf`` has opened before.
+
+    Args:
+        box: left, top, right, bottom in pixels at ``dpi``.
+        out: without its extension.
+    Raises:
+        Unreadable: it could not be rendered, or the time-out passed.
+    """
+    left, top, right, bottom = (str(edge) for edge in (box[0], box[1], box[2] - box[0], box[3] - box[1]))
+    args = ["-gray", "-cropbox", "-r", f"{dpi:.6g}", "-f", str(number), "-l", str(number), "-singlefile"]
+    args += ["-x", left, "-y", top, "-W", right, "-H", bottom, str(path), str(out)]
+    finished = _run(["pdftoppm", *args], name, timeout_s=timeout_s, what=f"page {number}")
+    image = out.with_suffix(".pgm")
+    if finished.code or not image.is_file():
+        raise Unreadable(name, f"page {number} could not be rendered (pdftoppm stopped with {finished.code})")
+    return image
 
 
 def _has_end(path: Path) -> bool:

@@ -87,6 +87,17 @@ class Tesseract:
         """
         return tuple(self._lines(image, dpi))
 
+    def line(self, image: Grey, dpi: float) -> tuple[str, float]:
+        """The text of a picture of one line, and how sure of it; 12 ms."""
+        import tesserocr
+
+        api = self._engine(tesserocr.PSM.SINGLE_LINE)
+        _show(api, image, dpi)
+        text = api.GetUTF8Text().strip()
+        confidence = api.MeanTextConf() / 100
+        api.Clear()
+        return text, confidence
+
     def _lines(self, image: Grey, dpi: float) -> Iterator[Line]:
         import tesserocr
 

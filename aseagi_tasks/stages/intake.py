@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from aseagi_tasks import keys
 from aseagi_tasks.documents import Source
 from aseagi_tasks.errors import ConfigError, NotFound, TooLarge
 from aseagi_tasks.stages.fetch import digest, identify
+from aseagi_tasks.stages.heic import is_heic, to_jpeg
 from aseagi_tasks.stores.records import Records
 from aseagi_tasks.stores.storage import Storage
 
@@ -29,18 +31,27 @@ def examine(path: Path, name: str, key: str, *, max_bytes: int) -> Source:
     return Source(key=key, name=name, sha256=sha256, bytes=size, media_type=media_type)
 
 
-def take_in(path: Path, storage: Storage, records: Records, *, today: date, max_bytes: int) -> Source:
-    """Copy a file into ``raw/``, unless the same bytes are there already.
+def take_in(
+    path: Path, storage: Storage, records: Records, *, today: date, max_bytes: int, name: str | None = None
+) -> Source:
+    """Copy a file into ``raw/``, unless the same bytes are there already; a HEIC picture as the JPEG made of it.
 
     Args:
-        path: the file; its own name is kept in the records.
+        path: the file.
+        name: kept in the records; by default the file's own.
         today: day of intake, part of the key.
     Returns:
         The source as registered: of a known document, with the key it was first given.
     Raises:
-        NotFound, TooLarge, NotADocument.
+        NotFound, TooLarge, NotADocument, Unreadable.
     """
-    source = examine(path, path.name, "", max_bytes=max_bytes)
+    name = name or path.name
+    if is_heic(path):
+        with TemporaryDirectory() as folder:
+            jpeg = Path(folder) / "picture.jpg"
+            to_jpeg(path, jpeg, name, max_bytes=max_bytes)
+            return take_in(jpeg, storage, records, today=today, max_bytes=max_bytes, name=name)
+    source = examine(path, name, "", max_bytes=max_bytes)
     try:
         known = records.document(source.document_id)
     except NotFound:

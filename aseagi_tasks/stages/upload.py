@@ -1,11 +1,14 @@
-"""The fifth stage: the published set, ``metadata.json`` last."""
+"""The fifth stage: the published set, ``metadata.json`` last.
+
+Doors import the models from here, so what makes the set is imported when it runs: image libraries take 50 MB.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel
 
@@ -13,9 +16,10 @@ from aseagi_tasks import keys
 from aseagi_tasks.analysis.schema import Analysis
 from aseagi_tasks.documents import Frozen, MediaType, Page, Reading, Stage, TextSource
 from aseagi_tasks.errors import NotFound
-from aseagi_tasks.reading.searchable import searchable_pdf
-from aseagi_tasks.stages.workplace import Model, Workplace
 from aseagi_tasks.stores.records import Event, Records
+
+if TYPE_CHECKING:
+    from aseagi_tasks.stages.workplace import Model, Workplace
 
 
 class PageRecord(Frozen):
@@ -86,6 +90,8 @@ def publish(place: Workplace, records: Records) -> Metadata:
     Raises:
         NotFound: an earlier stage's result is not there. StorageUnavailable.
     """
+    from aseagi_tasks.reading.searchable import searchable_pdf
+
     reading, analysis = _needed(place, "ocr.json", Reading), _needed(place, "analysis.json", Analysis)
     thumbnail = place.storage.get(keys.cache(place.job_id, "thumbnail.jpg"))
     document = records.document(place.source.document_id)

@@ -10,11 +10,14 @@ import shutil
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from aseagi_tasks import keys
-from aseagi_tasks.documents import Reading, Source
+from aseagi_tasks.documents import Page, Reading, Source
 from aseagi_tasks.errors import NotFound
+from aseagi_tasks.reading.images import write_pgm
+from aseagi_tasks.reading.page_picture import upright
 from aseagi_tasks.settings import Settings
 from aseagi_tasks.stages.fetch import fetch
 from aseagi_tasks.stages.rasterize import rasterize
@@ -61,10 +64,36 @@ class Workplace:
         )
 
     def ensure_images(self, reading: Reading) -> None:
-        """Rasterize again if an unread page's image is not on this host."""
-        unread = [page for page in reading.pages if page.source is None]
-        if not all(keys.page_image(self.scratch, page.number).is_file() for page in unread):
+        """Rasterize again if an unread page's image is not on this host.
+
+        Pages whose text layer is not believed are not among those that rasterize leaves images of: they are rendered.
+        """
+        if self._missing(reading) and {page.number for page in self._missing(reading)} - self.doubted:
             self.rasterize()
+        for page in self._missing(reading):
+            keys.page_image(self.scratch, page.number).parent.mkdir(parents=True, exist_ok=True)
+            picture = upright(
+                self.original(),
+                self.source.name,
+                self.source.media_type,
+                page.number,
+                dpi=page.dpi,
+                rotation=0,
+                max_pages=self.settings.max_pages,
+                max_page_pixels=self.settings.max_page_pixels,
+                timeout_s=self.settings.render_timeout_s,
+            )
+            write_pgm(np.asarray(picture), keys.page_image(self.scratch, page.number))
+
+    def _missing(self, reading: Reading) -> list[Page]:
+        unread = (page for page in reading.pages if page.source is None)
+        return [page for page in unread if not keys.page_image(self.scratch, page.number).is_file()]
+
+    @property
+    def doubted(self) -> frozenset[int]:
+        """Pages whose text layer is not believed; see ``stages.doubt``."""
+        layers = self.load("layers.json", Reading)
+        return frozenset(page.number for page in layers.pages) if layers else frozenset()
 
     def load(self, name: str, model: type[Model]) -> Model | None:
         """A result of an earlier stage or try from ``cache/``; None if there is none of this version."""

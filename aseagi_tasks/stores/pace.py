@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 from redis import Redis
+
+from aseagi_tasks.errors import RateLimited
 
 #: Turn: the caller's is the later of now, the end of a pause, and one interval after the turn before. Redis's clock
 #: counts, since hosts' clocks differ. Answers microseconds until the turn; one later than ARGV[2] away is not taken.
@@ -78,3 +83,46 @@ class Pace:
             How many are left after it; -1: there were not enough, and none was taken.
         """
         return int(self._redis.eval(_LEFT, 1, f"{self._counted}:{day}", str(number), str(limit), "172800"))  # type: ignore[arg-type]
+
+
+class ServiceRhythm:
+    """A service's endpoints, each with its turns, for a client that waits for them.
+
+    Args:
+        service: its name in Redis and in errors.
+        within_s: a turn that is further away is not waited for.
+        daily: endpoint → calls in a UTC day.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        service: str,
+        *,
+        within_s: float = 15.0,
+        daily: Mapping[str, int] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._redis, self._service, self._within_s = redis, service, within_s
+        self._daily, self._sleep = dict(daily or {}), sleep
+
+    def turn(self, endpoint: str, interval_s: float) -> None:
+        """Wait for this endpoint's next turn.
+
+        Raises:
+            RateLimited: it is further away than ``within_s``, or the day's calls are used up.
+        """
+        pace = Pace(self._redis, f"{self._service}:{endpoint}")
+        if endpoint in self._daily:
+            now = datetime.now(UTC)
+            if pace.count(now.date().isoformat(), self._daily[endpoint]) < 0:
+                left = 86_400 - (now - now.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
+                raise RateLimited(f"{self._service} ({endpoint})", left)
+        wait = pace.take(interval_s, within_s=self._within_s)
+        if wait > self._within_s:
+            raise RateLimited(f"{self._service} ({endpoint})", wait)
+        self._sleep(wait)
+
+    def hold(self, endpoint: str, seconds: float) -> None:
+        """Nobody's turn comes for so long."""
+        Pace(self._redis, f"{self._service}:{endpoint}").hold(seconds)

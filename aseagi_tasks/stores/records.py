@@ -7,10 +7,14 @@ from here: in SQLite a conditional statement under the write lock, in Postgres a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any, Protocol
+from datetime import date, datetime
+from typing import Any, Literal, Protocol
 
 from aseagi_tasks.documents import Frozen, MediaType, Priority, Source, Stage, Status
+from aseagi_tasks.stores.user_records import UserRecords
+
+#: ``ended``: its results were taken. ``dropped``: it was never submitted.
+BatchState = Literal["intent", "sent", "ended", "dropped"]
 
 
 class Document(Frozen):
@@ -45,7 +49,7 @@ class Job(Frozen):
     requested_by: str | None
     status: Status
     document_id: str | None
-    #: the stage that runs or, after an error, that failed
+    #: the stage that runs or comes next or, after an error, that failed
     stage: Stage | None
     #: how often the stage was started; one that is started again and again kills its worker
     deliveries: int
@@ -55,6 +59,13 @@ class Job(Frozen):
     error_class: str | None
     error_message: str | None
     cost_usd: float
+    #: what was asked when it was registered: the work even if the result is known; an engine instead of the settings'
+    again: bool = False
+    ocr_engine: str | None = None
+    #: what it waits for on purpose, in words; nobody goes on with it before that is there or its time is over
+    waits_for: str | None = None
+    #: workers that died at its stage since one last ended
+    deaths: int = 0
 
 
 class Event(Frozen):
@@ -63,11 +74,26 @@ class Event(Frozen):
     job_id: str
     at: datetime
     stage: Stage | None
-    #: started | finished | retried | failed | completed | cancelled | known
+    #: started | finished | lost (its worker died) | resumed | failed | completed | cancelled | known
     kind: str
     seconds: float | None
     worker: str | None
     detail: Mapping[str, Any] = {}
+
+
+class Batch(Frozen):
+    """One row of ``message_batches``: requests to Claude that were, or shall be, submitted together.
+
+    Attributes:
+        state: ``intent``: about to be submitted, and perhaps it was. ``sent``: it was, under ``service_id``.
+        requests: how many.
+    """
+
+    batch_id: str
+    state: BatchState
+    service_id: str | None
+    requests: int
+    created_at: datetime
 
 
 class Hit(Frozen):
@@ -82,11 +108,73 @@ class Hit(Frozen):
     exact: bool = True
 
 
-class Records(Protocol):
-    """Documents, jobs, events, costs, search. Errors: RecordsUnavailable, NotFound."""
+class Wanted(Frozen):
+    """What is wanted of documents; None: anything. Dates are ISO dates of the document itself, both inclusive."""
 
-    def register_job(self, job_id: str, source: str, priority: Priority, requested_by: str | None) -> Job:
-        """Add a job as ``queued``; the same id again returns the row there is."""
+    document_type: str | None = None
+    case_number: str | None = None
+    requested_by: str | None = None
+    dated_since: str | None = None
+    dated_until: str | None = None
+    #: at least so relevant, 0-100
+    relevancy: int | None = None
+
+    @property
+    def conditions(self) -> dict[str, str | int]:
+        """Those that are something."""
+        return self.model_dump(exclude_none=True)
+
+
+class Day(Frozen):
+    """What a UTC day cost, USD by kind, and how its jobs ended; ``pages`` of those that completed."""
+
+    day: date
+    usd: Mapping[str, float] = {}
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    pages: int = 0
+
+
+class Change(Frozen):
+    """One row of ``audit``: who changed what by page or API."""
+
+    at: datetime
+    who: str
+    what: str
+    detail: Mapping[str, Any] = {}
+
+
+class ApiToken(Frozen):
+    """Who may use the HTTP API, and for what: ``read``, ``write``, ``operate``. Kept is the token's SHA-256."""
+
+    token_sha256: str
+    name: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    revoked_at: datetime | None = None
+
+
+ANYTHING = Wanted()
+
+
+class Records(UserRecords, Protocol):
+    """Documents, jobs, events, costs, search; people in ``user_records.py``. Errors: RecordsUnavailable, NotFound."""
+
+    def register_job(
+        self,
+        job_id: str,
+        source: str,
+        priority: Priority,
+        requested_by: str | None,
+        *,
+        again: bool = False,
+        ocr_engine: str | None = None,
+    ) -> Job:
+        """Add a job as ``queued``; the same id again returns the row there is.
+
+        The row holds all that is to be known: a queue that is lost is made again from it.
+        """
 
     def register_document(self, job_id: str, source: Source, now: datetime) -> Document:
         """Add the document (the same bytes: the row there is, its first key kept) and tie the job to it."""
@@ -94,20 +182,44 @@ class Records(Protocol):
     def claim(self, job_id: str, document_id: str, quiet_since: datetime) -> Job:
         """Say that this job works on the document, unless another does; returns the job that has it.
 
-        The claim of a job that has ended, or of which nothing was heard since ``quiet_since``, is taken over.
+        The claim of a job that has ended, or of which nothing was heard since ``quiet_since`` though it waits for
+        nothing, is taken over.
         """
 
-    def begin_stage(self, job_id: str, stage: Stage, worker: str) -> Job:
+    def begin_stage(
+        self, job_id: str, stage: Stage, worker: str, *, holder: str | None = None, lease_s: float = 0
+    ) -> Job | None:
         """Move to ``processing`` at ``stage``, counting deliveries of the same stage (a later one starts at 1).
 
+        Args:
+            holder: takes the job's lease for ``lease_s`` with it, as ``start_lease`` does. ``NODE/…``.
+        Returns:
+            A job that is completed or in error as it is; the caller sees that by its status. With a holder: None if
+            another holds the lease, or the job has come to a later stage, so that this is an old message.
         Raises:
             Cancelled: the job was cancelled.
             NotFound: there is no such job.
-        A job that is completed or in error is returned as it is; the caller sees that by its status.
         """
 
-    def end_stage(self, job_id: str, stage: Stage, seconds: float, worker: str, detail: Mapping[str, Any]) -> None:
-        """Write the ``finished`` event."""
+    def end_stage(
+        self,
+        job_id: str,
+        stage: Stage,
+        seconds: float,
+        worker: str,
+        detail: Mapping[str, Any],
+        *,
+        then: Stage | None = None,
+        holder: str | None = None,
+        lease_s: float = 0,
+    ) -> bool:
+        """Write the ``finished`` event; the job is at stage ``then``.
+
+        Args:
+            holder: gives its lease up; for ``lease_s`` nobody looks for the message of the stage that follows.
+        Returns:
+            False if the holder has lost the lease, or the job has ended: nothing was written.
+        """
 
     def add_event(self, job_id: str, stage: Stage | None, kind: str, worker: str, detail: Mapping[str, Any]) -> None:
         """Write any other event."""
@@ -135,33 +247,80 @@ class Records(Protocol):
         """Set money aside before it is spent.
 
         Returns:
-            False if the UTC day's ledger and reservations leave less than ``usd`` of the budget. The same ``once``
-            again is True while it is reserved and after it was settled.
+            False if the UTC day's ledger and reservations of this kind leave less than ``usd`` of the budget. The same
+            ``once`` again is True while it is reserved and after it was settled.
         """
 
     def settle(self, usd: float, *, once: str, detail: Mapping[str, Any]) -> bool:
         """Put what it cost into the ledger and free what was reserved; 0 frees it only. False if there is none."""
 
-    def start_lease(self, job_id: str, holder: str, seconds: float) -> bool:
-        """Take an open job's lease for so long; False while another holds it."""
+    def intend_batch(self, batch_id: str, requests: int) -> bool:
+        """Say, before it is submitted, that a message batch will be. False while another is about to be."""
+
+    def move_batch(self, batch_id: str, state: BatchState, service_id: str | None = None) -> bool:
+        """Move a batch on; a state only moves forwards. False if it did not move."""
+
+    def open_batches(self) -> list[Batch]:
+        """Batches that are neither ended nor dropped, oldest first."""
+
+    def start_lease(self, job_id: str, holder: str, seconds: float) -> Job | None:
+        """Take an open job's lease for so long; None while another holds it.
+
+        Another whose lease is over has died: that is counted in ``deaths``.
+        """
 
     def renew_lease(self, job_id: str, holder: str, seconds: float) -> bool:
         """Keep a lease; False if another has it, or the job has ended."""
 
-    def take_over_leases(self, holder: str, seconds: float, limit: int = 100) -> list[Job]:
-        """Take leases that are over, each job by one caller, who holds them for so long."""
-
-    def give_job(self, job_id: str, instance_id: str, at_most: int) -> Job | None:
-        """Give an open job to a rented instance, which may take it from one whose lease on it is over or never was.
+    def put_off(
+        self,
+        job_id: str,
+        seconds: float,
+        *,
+        holder: str | None = None,
+        waits_for: str | None = None,
+        stage: Stage | None = None,
+    ) -> bool:
+        """Nobody needs to look at an open job for so long: its message is in the queue, or it waits for something.
 
         Args:
-            at_most: open jobs that an instance has at a time.
+            holder: gives its lease up.
+            waits_for: in words. Such a job is not counted as live. It goes on when its next stage begins, whoever
+                sends that, and when the time is over the reaper does.
+            stage: at which it goes on.
         Returns:
-            None if it has ended, is held by another, or the instance has so many already.
+            False if another works on it, or it has ended.
+        """
+
+    def drop_leases(self, prefix: str, *, died: bool) -> int:
+        """The leases of holders whose name begins so are over: their worker died, or it gives them back."""
+
+    def take_over_leases(self, seconds: float, limit: int = 100) -> list[Job]:
+        """Take jobs whose time is over, each by one caller; for so long nobody else is given them.
+
+        Whoever held the lease has died: that is counted in ``deaths``.
+        """
+
+    def admit(self, live: int, seconds: float, limit: int = 100) -> list[Job]:
+        """Let jobs in that have no message yet, the important and the oldest first.
+
+        Args:
+            live: while fewer are in the queue or at work; those of high priority while fewer than twice as many.
+            seconds: for so long nobody looks for their messages.
+            limit: at most so many.
+        """
+
+    def give_job(self, job_id: str, instance_id: str, at_most: int) -> Job | None:
+        """Give an open job on which nobody else works to a rented instance, whichever had it before.
+
+        Args:
+            at_most: open jobs that an instance has at a time; those that wait for something are not counted.
+        Returns:
+            None if it has ended, another holds its lease, or the instance has so many already.
         """
 
     def given_jobs(self, instance_id: str, ended_since: datetime) -> list[Job]:
-        """An instance's jobs: those that are open, and those that ended since."""
+        """An instance's jobs: those that are open and wait for nothing, and those that ended since."""
 
     def take_jobs_back(self, instance_id: str) -> int:
         """An instance's jobs are nobody's; how many."""
@@ -177,6 +336,9 @@ class Records(Protocol):
     ) -> list[Job]:
         """Jobs, newest first."""
 
+    def jobs_between(self, since: datetime, until: datetime, *, limit: int = 500, offset: int = 0) -> list[Job]:
+        """Jobs created from ``since`` on and before ``until``, oldest first; at most 1,000 at a time."""
+
     def documents(self, *, limit: int = 100, offset: int = 0) -> list[Document]:
         """Documents, newest first."""
 
@@ -189,11 +351,35 @@ class Records(Protocol):
     def counts(self) -> dict[Status, int]:
         """Jobs by status, every status present."""
 
-    def search(self, query: str, *, limit: int = 20, offset: int = 0) -> list[Hit]:
+    def find(self, wanted: Wanted, *, limit: int, behind: Document | None = None) -> list[Document]:
+        """Documents as wanted, newest first; ``behind``: those after it, wherever that is in a million."""
+
+    def search(self, query: str, *, limit: int = 20, offset: int = 0, wanted: Wanted = ANYTHING) -> list[Hit]:
         """Documents whose text or facts contain every word and phrase, best first; if none does, names that look alike.
 
         Any input is safe; no words: no hits.
         """
+
+    def days(self, since: datetime) -> list[Day]:
+        """Each UTC day since then on which something was spent or ended, oldest first."""
+
+    def note_change(self, who: str, what: str, detail: Mapping[str, Any]) -> None:
+        """Keep who changed what."""
+
+    def changes(self, limit: int = 100) -> list[Change]:
+        """What was changed, newest first."""
+
+    def add_api_token(self, token_sha256: str, name: str, scopes: Sequence[str]) -> bool:
+        """Let who has the token in; False if there is one of that name."""
+
+    def revoke_api_token(self, name: str) -> bool:
+        """Let it in no more; False if there is none of that name, or no more."""
+
+    def api_tokens(self) -> list[ApiToken]:
+        """All, revoked ones too, oldest first."""
+
+    def api_token(self, token_sha256: str) -> ApiToken | None:
+        """The one that is not revoked, or None."""
 
     def page(self, table: str, columns: Sequence[str], key: str, after: Any, limit: int) -> list[dict[str, Any]]:
         """Rows of a table behind ``after`` in the order of ``key``, as JSON values, for ``transfer.py``."""

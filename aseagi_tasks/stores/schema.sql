@@ -21,7 +21,10 @@ CREATE TABLE documents (
     -- the job that works on it: of several at once one does the work, the others follow it
     claimed_by TEXT REFERENCES processing_jobs
 ) STRICT;
-CREATE INDEX documents_by_age ON documents (created_at);
+CREATE INDEX documents_by_age ON documents (created_at, document_id);
+CREATE INDEX documents_by_type ON documents (document_type, created_at, document_id);
+CREATE INDEX documents_by_case ON documents (case_number, created_at, document_id);
+CREATE INDEX documents_by_date ON documents (document_date);
 
 CREATE TABLE processing_jobs (
     job_id TEXT PRIMARY KEY,
@@ -38,14 +41,25 @@ CREATE TABLE processing_jobs (
     error_class TEXT,
     error_message TEXT,
     instance_id TEXT,
+    again INTEGER NOT NULL DEFAULT 0 CHECK (again IN (0, 1)),
+    ocr_engine TEXT,
+    waits_for TEXT,
+    deaths INTEGER NOT NULL DEFAULT 0 CHECK (deaths >= 0),
+    -- seconds of this machine's clock that nobody sets, since the start that lease_boot names: see sqlite_leases.py
     lease_holder TEXT,
-    lease_until TEXT
+    lease_until REAL,
+    lease_boot TEXT
 ) STRICT;
 CREATE INDEX jobs_by_age ON processing_jobs (created_at);
 CREATE INDEX jobs_by_status ON processing_jobs (status, created_at);
 CREATE INDEX jobs_by_instance ON processing_jobs (instance_id) WHERE instance_id IS NOT NULL;
 CREATE INDEX jobs_by_lease ON processing_jobs (lease_until) WHERE lease_until IS NOT NULL;
+CREATE INDEX jobs_to_admit ON processing_jobs
+    ((CASE priority WHEN 'high' THEN 0 WHEN 'normal' THEN 1 ELSE 2 END), created_at, job_id)
+    WHERE lease_until IS NULL AND status IN ('queued', 'processing');
 CREATE INDEX jobs_by_document ON processing_jobs (document_id, created_at);
+CREATE INDEX jobs_by_requester ON processing_jobs (requested_by, document_id);
+CREATE INDEX jobs_by_end ON processing_jobs (finished_at) WHERE finished_at IS NOT NULL;
 
 -- A status moves only forwards, whoever writes.
 CREATE TRIGGER status_moves_forwards BEFORE UPDATE OF status ON processing_jobs
@@ -98,6 +112,17 @@ CREATE TABLE cost_reservations (
 ) STRICT;
 CREATE INDEX cost_reservations_by_time ON cost_reservations (at);
 
+-- Requests to Claude that go together. One row before the call, so that a restart neither loses nor doubles it.
+CREATE TABLE message_batches (
+    batch_id TEXT PRIMARY KEY,
+    state TEXT NOT NULL CHECK (state IN ('intent', 'sent', 'ended', 'dropped')),
+    service_id TEXT UNIQUE,
+    requests INTEGER NOT NULL CHECK (requests > 0),
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX one_intent ON message_batches (state) WHERE state = 'intent';
+
 CREATE VIRTUAL TABLE search USING fts5 (
     document_id UNINDEXED, title, case_number, parties, name, text,
     tokenize = "unicode61 remove_diacritics 2"
@@ -105,5 +130,120 @@ CREATE VIRTUAL TABLE search USING fts5 (
 -- every case number and party once, to be found with typing errors: trigrams of the name under its rowid
 CREATE TABLE known_names (name TEXT PRIMARY KEY);
 CREATE VIRTUAL TABLE alike USING fts5 (plain, tokenize = "trigram", content = "");
+
+-- People who come in by Telegram: who they are, what they sent, what they were answered, what they corrected.
+CREATE TABLE users (
+    telegram_id INTEGER PRIMARY KEY,
+    role TEXT NOT NULL CHECK (role IN ('operator', 'user', 'stranger', 'refused')),
+    name TEXT,
+    language TEXT NOT NULL DEFAULT 'en' CHECK (language IN ('en', 'es')),
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+) STRICT;
+CREATE TABLE corrections (
+    correction_id INTEGER PRIMARY KEY,
+    once TEXT NOT NULL UNIQUE,
+    document_id TEXT NOT NULL REFERENCES documents ON DELETE CASCADE,
+    field TEXT NOT NULL CHECK (field IN ('document_type', 'document_date', 'filed_date', 'case_number', 'court', 'title',
+        'parties', 'summary', 'relevancy_score')),
+    value TEXT NOT NULL,
+    corrected_by TEXT NOT NULL,
+    at TEXT NOT NULL
+) STRICT;
+CREATE INDEX corrections_by_document ON corrections (document_id, correction_id);
+CREATE TABLE telegram_updates (
+    update_id INTEGER PRIMARY KEY,
+    body TEXT NOT NULL,
+    tries INTEGER NOT NULL DEFAULT 0,
+    at TEXT NOT NULL,
+    done_at TEXT
+) STRICT;
+CREATE INDEX telegram_updates_open ON telegram_updates (update_id) WHERE done_at IS NULL;
+CREATE TABLE telegram_answers (
+    job_id TEXT PRIMARY KEY,
+    telegram_id INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    reply_to INTEGER,
+    message_id INTEGER,
+    created_at TEXT NOT NULL,
+    answered_at TEXT
+) STRICT;
+CREATE INDEX telegram_answers_open ON telegram_answers (created_at) WHERE answered_at IS NULL;
+CREATE INDEX telegram_answers_to ON telegram_answers (telegram_id, created_at);
+
+-- who may use the HTTP API; the token itself is shown once and kept nowhere
+CREATE TABLE api_tokens (
+    token_sha256 TEXT PRIMARY KEY CHECK (length(token_sha256) = 64),
+    name TEXT NOT NULL UNIQUE CHECK (name <> ''),
+    scopes TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    revoked_at TEXT
+) STRICT;
+
+-- who changed what, and when; appended to, never changed
+CREATE TABLE audit (
+    audit_id INTEGER PRIMARY KEY,
+    at TEXT NOT NULL,
+    who TEXT NOT NULL,
+    what TEXT NOT NULL,
+    detail TEXT NOT NULL DEFAULT '{}'
+) STRICT;
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
+BEGIN
+    SELECT RAISE(ABORT, 'the audit is appended to, never changed');
+END;
+CREATE TRIGGER audit_is_not_removed BEFORE DELETE ON audit
+BEGIN
+    SELECT RAISE(ABORT, 'the audit is appended to, never changed');
+END;
+
+CREATE TABLE instances (
+    instance_id TEXT PRIMARY KEY,
+    label TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL CHECK (state IN ('intent', 'requested', 'loading', 'running', 'joined', 'draining', 'destroying',
+        'gone', 'ambiguous', 'failed', 'lost', 'preempted', 'orphan')),
+    gpu_name TEXT,
+    price_usd_per_hour REAL CHECK (price_usd_per_hour >= 0),
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    provider_id INTEGER,
+    machine_id INTEGER NOT NULL DEFAULT 0,
+    state_since TEXT NOT NULL,
+    billed_until TEXT,
+    detail TEXT NOT NULL DEFAULT '{}'
+) STRICT;
+-- asked every 15 s, whatever the newest rows are: documents that nobody has read yet, or one bulk run of 20,000
+CREATE INDEX documents_read_by_age ON documents (created_at) WHERE pages IS NOT NULL;
+CREATE INDEX jobs_in_bulk_by_age ON processing_jobs (created_at) WHERE priority = 'low';
+CREATE INDEX jobs_not_in_bulk_by_age ON processing_jobs (created_at) WHERE priority <> 'low';
+
+CREATE INDEX instances_alive ON instances (created_at) WHERE state <> 'gone';
+CREATE INDEX instances_by_age ON instances (created_at);
+
+CREATE TABLE fleet_machines (
+    machine_id INTEGER PRIMARY KEY,
+    gpu TEXT NOT NULL,
+    failures INTEGER NOT NULL DEFAULT 0,
+    failed_instance TEXT,
+    barred_until TEXT,
+    why TEXT,
+    seconds_per_page REAL CHECK (seconds_per_page > 0),
+    boot_s REAL CHECK (boot_s >= 0),
+    updated_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX fleet_machines_by_age ON fleet_machines (updated_at);
+
+CREATE TABLE fleet_ticks (
+    tick_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at TEXT NOT NULL,
+    detail TEXT NOT NULL DEFAULT '{}'
+) STRICT;
+
+CREATE TABLE fleet_controls (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL,
+    set_by TEXT,
+    updated_at TEXT NOT NULL
+) STRICT;
 
 PRAGMA user_version = 3;

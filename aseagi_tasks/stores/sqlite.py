@@ -4,34 +4,44 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, get_args
 
 from aseagi_tasks.documents import Priority, Source, Stage, Status
-from aseagi_tasks.errors import Cancelled, NotFound
-from aseagi_tasks.stores.records import Document, Event, Job
+from aseagi_tasks.errors import NotFound
+from aseagi_tasks.stores.records import Batch, BatchState, Document, Event, Job
+from aseagi_tasks.stores.sqlite_access import SqliteAccess
+from aseagi_tasks.stores.sqlite_file import iso
+from aseagi_tasks.stores.sqlite_leases import JOB, OPEN, SqliteLeases, event, job_of, moment, one_job
 from aseagi_tasks.stores.sqlite_search import SqliteSearch, document_of, index
-
-_JOB = "job.*, coalesce((SELECT sum(usd) FROM costs WHERE costs.job_id = job.job_id), 0.0) AS cost_usd"
-_OPEN = "status IN ('queued', 'processing')"
+from aseagi_tasks.stores.sqlite_users import SqliteUsers, as_corrected
 
 
-class SqliteRecords(SqliteSearch):
+class SqliteRecords(SqliteLeases, SqliteSearch, SqliteAccess, SqliteUsers):
     """Implements ``records.Records``; see ``SqliteFile`` for the file, ``SqliteSearch`` for what it finds."""
 
     # -- jobs
 
-    def register_job(self, job_id: str, source: str, priority: Priority, requested_by: str | None) -> Job:
+    def register_job(
+        self,
+        job_id: str,
+        source: str,
+        priority: Priority,
+        requested_by: str | None,
+        *,
+        again: bool = False,
+        ocr_engine: str | None = None,
+    ) -> Job:
         """Add a job as ``queued``; the same id again returns the row there is."""
         with self._write("registering a job") as db:
             db.execute(
-                "INSERT INTO processing_jobs (job_id, source, priority, requested_by, status, created_at, updated_at)"
-                " VALUES (?, ?, ?, ?, 'queued', ?, ?) ON CONFLICT (job_id) DO NOTHING",
-                (job_id, source, priority, requested_by, now := _now(), now),
+                "INSERT INTO processing_jobs"
+                " (job_id, source, priority, requested_by, status, created_at, updated_at, again, ocr_engine)"
+                " VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?) ON CONFLICT (job_id) DO NOTHING",
+                (job_id, source, priority, requested_by, stamp := moment(), stamp, int(again), ocr_engine),
             )
-            return self._job(db, job_id)
+            return one_job(db, job_id)
 
     def register_document(self, job_id: str, source: Source, now: datetime) -> Document:
         """Add the document (the same bytes: the row there is, its first key kept) and tie the job to it."""
@@ -46,12 +56,12 @@ class SqliteRecords(SqliteSearch):
                     source.name,
                     source.bytes,
                     source.media_type,
-                    _iso(now),
+                    iso(now),
                 ),
             )
             changed = db.execute(
                 "UPDATE processing_jobs SET document_id = ?, updated_at = ? WHERE job_id = ?",
-                (source.document_id, _now(), job_id),
+                (source.document_id, moment(), job_id),
             )
             if changed.rowcount == 0:
                 raise NotFound(job_id, "the jobs")
@@ -62,47 +72,19 @@ class SqliteRecords(SqliteSearch):
         with self._write("claiming a document") as db:
             db.execute(
                 "UPDATE documents SET claimed_by = ? WHERE document_id = ? AND NOT EXISTS (SELECT 1 FROM"
-                f" processing_jobs WHERE job_id = documents.claimed_by AND {_OPEN} AND updated_at >= ?)",
-                (job_id, document_id, _iso(quiet_since)),
+                f" processing_jobs WHERE job_id = documents.claimed_by AND {OPEN}"
+                " AND (updated_at >= ? OR waits_for IS NOT NULL))",
+                (job_id, document_id, iso(quiet_since)),
             )
             holder = db.execute("SELECT claimed_by FROM documents WHERE document_id = ?", (document_id,)).fetchone()
             if holder is None:
                 raise NotFound(document_id, "the documents")
-            return self._job(db, holder[0])
-
-    def begin_stage(self, job_id: str, stage: Stage, worker: str) -> Job:
-        """Move to ``processing`` at ``stage``, counting deliveries since the stage last ended.
-
-        An ended job is returned as it is. A late second delivery of an earlier stage is begun like any other: its
-        results are found in ``cache/``.
-        """
-        with self._write("beginning a stage") as db:
-            db.execute(
-                "UPDATE processing_jobs SET status = 'processing', updated_at = ?,"
-                " deliveries = CASE WHEN stage = ? THEN deliveries + 1 ELSE 1 END, stage = ?"
-                f" WHERE job_id = ? AND {_OPEN}",
-                (now := _now(), stage, stage, job_id),
-            )
-            job = self._job(db, job_id)
-            if job.status == "cancelled":
-                raise Cancelled(job.job_id)
-            if job.status == "processing":
-                _event(db, job_id, now, stage, "started", None, worker, {})
-            return job
-
-    def end_stage(self, job_id: str, stage: Stage, seconds: float, worker: str, detail: Mapping[str, Any]) -> None:
-        """Write the ``finished`` event; deliveries are counted anew from here."""
-        with self._write("ending a stage") as db:
-            _event(db, job_id, now := _now(), stage, "finished", seconds, worker, detail)
-            db.execute(
-                "UPDATE processing_jobs SET deliveries = 0, updated_at = ? WHERE job_id = ? AND stage = ?",
-                (now, job_id, stage),
-            )
+            return one_job(db, holder[0])
 
     def add_event(self, job_id: str, stage: Stage | None, kind: str, worker: str, detail: Mapping[str, Any]) -> None:
         """Write any other event."""
         with self._write("writing an event") as db:
-            _event(db, job_id, _now(), stage, kind, None, worker, detail)
+            event(db, job_id, moment(), stage, kind, None, worker, detail)
 
     def complete(self, job_id: str, document: Document | None, text: str | None) -> bool:
         """Complete the job once; in the same transaction the document's facts and its text for search."""
@@ -110,6 +92,7 @@ class SqliteRecords(SqliteSearch):
             if not self._end(db, job_id, "completed", "completed" if document else "known", None, None, None):
                 return False
             if document is not None:
+                document = as_corrected(db, document)
                 _save_facts(db, document)
             if document is not None and text is not None:
                 index(db, document, text)
@@ -127,7 +110,7 @@ class SqliteRecords(SqliteSearch):
 
     def job(self, job_id: str) -> Job:
         """One job; an unambiguous beginning of its id will do."""
-        return _job(self._one("processing_jobs", "job_id", job_id))
+        return job_of(self._one("processing_jobs", "job_id", job_id))
 
     def jobs(
         self, *, status: Status | None = None, document_id: str | None = None, limit: int = 100, offset: int = 0
@@ -137,11 +120,21 @@ class SqliteRecords(SqliteSearch):
         where = " AND ".join(f"{column} = :{column}" for column, value in wanted.items() if value) or "1"
         rows = self._read(
             "listing jobs",
-            f"SELECT {_JOB} FROM processing_jobs job WHERE {where} ORDER BY created_at DESC, rowid DESC"
+            f"SELECT {JOB} FROM processing_jobs job WHERE {where} ORDER BY created_at DESC, rowid DESC"
             " LIMIT :limit OFFSET :offset",
             {**wanted, "limit": limit, "offset": offset},
         )
-        return [_job(row) for row in rows]
+        return [job_of(row) for row in rows]
+
+    def jobs_between(self, since: datetime, until: datetime, *, limit: int = 500, offset: int = 0) -> list[Job]:
+        """Jobs created from ``since`` on and before ``until``, oldest first."""
+        rows = self._read(
+            "listing jobs",
+            f"SELECT {JOB} FROM processing_jobs job WHERE created_at >= ? AND created_at < ?"
+            " ORDER BY created_at, job_id LIMIT ? OFFSET ?",
+            (iso(since), iso(until), limit, offset),
+        )
+        return [job_of(row) for row in rows]
 
     def events(self, job_id: str) -> list[Event]:
         """A job's events, oldest first."""
@@ -158,73 +151,11 @@ class SqliteRecords(SqliteSearch):
         rows = self._read("counting jobs", "SELECT status, count(*) AS n FROM processing_jobs GROUP BY status", ())
         return {**dict.fromkeys(get_args(Status), 0), **{row["status"]: row["n"] for row in rows}}
 
-    # -- leases
-
-    def start_lease(self, job_id: str, holder: str, seconds: float) -> bool:
-        """Take an open job's lease for so long; False while another holds it."""
-        with self._write("starting a lease") as db:
-            changed = db.execute(
-                f"UPDATE processing_jobs SET lease_holder = ?, lease_until = ? WHERE job_id = ? AND {_OPEN}"
-                " AND (lease_until IS NULL OR lease_until < ? OR lease_holder = ?)",
-                (holder, _in(seconds), job_id, _now(), holder),
-            )
-            return changed.rowcount == 1
-
-    def renew_lease(self, job_id: str, holder: str, seconds: float) -> bool:
-        """Keep a lease; False if another has it, or the job has ended."""
-        with self._write("renewing a lease") as db:
-            changed = db.execute(
-                f"UPDATE processing_jobs SET lease_until = ? WHERE job_id = ? AND lease_holder = ? AND {_OPEN}",
-                (_in(seconds), job_id, holder),
-            )
-            return changed.rowcount == 1
-
-    def take_over_leases(self, holder: str, seconds: float, limit: int = 100) -> list[Job]:
-        """Take leases that are over, each job by one caller, who holds them for so long."""
-        with self._write("taking leases over") as db:
-            over = db.execute(
-                "UPDATE processing_jobs SET lease_holder = ?, lease_until = ? WHERE job_id IN (SELECT job_id"
-                " FROM processing_jobs WHERE lease_until < ? ORDER BY lease_until LIMIT ?) RETURNING job_id",
-                (holder, _in(seconds), _now(), limit),
-            ).fetchall()
-            return [self._job(db, row["job_id"]) for row in over]
-
-    # -- rented instances
-
-    def give_job(self, job_id: str, instance_id: str, at_most: int) -> Job | None:
-        """Give an open job to a rented instance; None if another holds it, or it has so many already."""
-        values = {"job": job_id, "instance": instance_id, "now": _now(), "most": at_most}
-        with self._write("giving a job") as db:
-            given = db.execute(
-                f"UPDATE processing_jobs SET instance_id = :instance WHERE job_id = :job AND {_OPEN}"
-                " AND (instance_id IS NULL OR instance_id = :instance OR lease_until IS NULL OR lease_until < :now)"
-                " AND (instance_id IS :instance OR :most > (SELECT count(*) FROM processing_jobs"
-                f" WHERE instance_id = :instance AND {_OPEN}))",
-                values,
-            )
-            return self._job(db, job_id) if given.rowcount else None
-
-    def given_jobs(self, instance_id: str, ended_since: datetime) -> list[Job]:
-        """An instance's jobs: those that are open, and those that ended since."""
-        rows = self._read(
-            "listing an instance's jobs",
-            f"SELECT {_JOB} FROM processing_jobs job WHERE instance_id = ?"
-            " AND (finished_at IS NULL OR finished_at >= ?) ORDER BY created_at, rowid",
-            (instance_id, _iso(ended_since)),
-        )
-        return [_job(row) for row in rows]
-
-    def take_jobs_back(self, instance_id: str) -> int:
-        """An instance's jobs are nobody's; how many."""
-        with self._write("taking jobs back") as db:
-            sql = "UPDATE processing_jobs SET instance_id = NULL WHERE instance_id = ?"
-            return db.execute(sql, (instance_id,)).rowcount
-
     # -- costs
 
     def reserve(self, job_id: str | None, kind: str, usd: float, *, once: str, daily_budget_usd: float) -> bool:
         """Set money aside before it is spent; False if the UTC day's budget has too little left."""
-        today = _iso(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
+        today = iso(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
         with self._write("reserving") as db:
             there = db.execute(
                 "SELECT 1 FROM cost_reservations WHERE once = ? AND at >= ?"
@@ -235,11 +166,12 @@ class SqliteRecords(SqliteSearch):
                 return True
             added = db.execute(
                 "INSERT INTO cost_reservations (once, at, kind, usd, job_id) SELECT :once, :now, :kind, :usd, :job_id"
-                " WHERE (SELECT coalesce(sum(usd), 0) FROM costs WHERE at >= :today)"
-                " + (SELECT coalesce(sum(usd), 0) FROM cost_reservations WHERE at >= :today) + :usd <= :budget"
+                " WHERE (SELECT coalesce(sum(usd), 0) FROM costs WHERE kind = :kind AND at >= :today)"
+                " + (SELECT coalesce(sum(usd), 0) FROM cost_reservations WHERE kind = :kind AND at >= :today)"
+                " + :usd <= :budget"
                 " ON CONFLICT (once) DO UPDATE SET at = excluded.at, usd = excluded.usd",
                 {
-                    **{"once": once, "now": _now(), "kind": kind, "usd": usd, "job_id": job_id},
+                    **{"once": once, "now": moment(), "kind": kind, "usd": usd, "job_id": job_id},
                     **{"today": today, "budget": daily_budget_usd + 1e-9},  # sums of floats
                 },
             )
@@ -261,9 +193,42 @@ class SqliteRecords(SqliteSearch):
     def costs(self, since: datetime) -> dict[str, float]:
         """USD by kind since then."""
         rows = self._read(
-            "adding up costs", "SELECT kind, sum(usd) AS usd FROM costs WHERE at >= ? GROUP BY kind", (_iso(since),)
+            "adding up costs", "SELECT kind, sum(usd) AS usd FROM costs WHERE at >= ? GROUP BY kind", (iso(since),)
         )
         return {row["kind"]: row["usd"] for row in rows}
+
+    # -- message batches
+
+    def intend_batch(self, batch_id: str, requests: int) -> bool:
+        """Say, before it is submitted, that a message batch will be. False while another is about to be."""
+        with self._write("intending a batch") as db:
+            added = db.execute(
+                "INSERT INTO message_batches (batch_id, state, requests, created_at, updated_at)"
+                " VALUES (?, 'intent', ?, ?, ?) ON CONFLICT DO NOTHING",
+                (batch_id, requests, now := moment(), now),
+            )
+            return added.rowcount == 1
+
+    def move_batch(self, batch_id: str, state: BatchState, service_id: str | None = None) -> bool:
+        """Move a batch on; a state only moves forwards. False if it did not move."""
+        before = {"sent": ("intent",), "ended": ("sent",), "dropped": ("intent",)}.get(state, ())
+        with self._write("moving a batch") as db:
+            moved = db.execute(
+                "UPDATE message_batches SET state = ?, service_id = coalesce(?, service_id), updated_at = ?"
+                " WHERE batch_id = ? AND state IN (SELECT value FROM json_each(?))",
+                (state, service_id, moment(), batch_id, json.dumps(before)),
+            )
+            return moved.rowcount == 1
+
+    def open_batches(self) -> list[Batch]:
+        """Batches that are neither ended nor dropped, oldest first."""
+        rows = self._read(
+            "listing batches",
+            "SELECT batch_id, state, service_id, requests, created_at FROM message_batches"
+            " WHERE state IN ('intent', 'sent') ORDER BY created_at, batch_id",
+            (),
+        )
+        return [Batch(**dict(row)) for row in rows]
 
     # -- documents
 
@@ -294,26 +259,21 @@ class SqliteRecords(SqliteSearch):
     ) -> bool:
         changed = db.execute(
             "UPDATE processing_jobs SET status = ?, stage = coalesce(?, stage), updated_at = ?, finished_at = ?,"
-            " error_class = ?, error_message = ?, lease_holder = NULL, lease_until = NULL"
-            f" WHERE job_id = ? AND {_OPEN}",
-            (status, stage, now := _now(), now, error_class, message, job_id),
+            " error_class = ?, error_message = ?, lease_holder = NULL, lease_until = NULL,"
+            " waits_for = NULL"
+            f" WHERE job_id = ? AND {OPEN}",
+            (status, stage, stamp := moment(), stamp, error_class, message, job_id),
         )
         if changed.rowcount == 0:
             return False
         detail = {"error_class": error_class, "message": message} if error_class else {}
-        _event(db, job_id, now, stage, kind, None, None, detail)
+        event(db, job_id, stamp, stage, kind, None, None, detail)
         return True
-
-    def _job(self, db: sqlite3.Connection, job_id: str) -> Job:
-        row = db.execute(f"SELECT {_JOB} FROM processing_jobs job WHERE job_id = ?", (job_id,)).fetchone()
-        if row is None:
-            raise NotFound(job_id, "the jobs")
-        return _job(row)
 
     def _one(self, table: str, column: str, ident: str) -> sqlite3.Row:
         """The row of an id or of the unambiguous beginning of one."""
         what = "jobs" if column == "job_id" else "documents"
-        columns = _JOB if column == "job_id" else "job.*"
+        columns = JOB if column == "job_id" else "job.*"
         rows = self._read(
             f"looking for {ident}",
             f"SELECT {columns} FROM {table} job WHERE {column} BETWEEN ? AND ? ORDER BY {column} LIMIT 2",
@@ -351,39 +311,6 @@ def _charge(
     added = db.execute(
         "INSERT INTO costs (once, at, kind, usd, job_id, detail) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (once) DO NOTHING",
-        (once, _now(), kind, usd, job_id, json.dumps(dict(detail), ensure_ascii=False)),
+        (once, moment(), kind, usd, job_id, json.dumps(dict(detail), ensure_ascii=False)),
     )
     return added.rowcount == 1
-
-
-def _event(
-    db: sqlite3.Connection,
-    job_id: str,
-    at: str,
-    stage: str | None,
-    kind: str,
-    seconds: float | None,
-    worker: str | None,
-    detail: Mapping[str, Any],
-) -> None:
-    db.execute(
-        "INSERT INTO processing_events (once, job_id, at, stage, kind, seconds, worker, detail)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (uuid.uuid4().hex, job_id, at, stage, kind, seconds, worker, json.dumps(dict(detail), ensure_ascii=False)),
-    )
-
-
-def _job(row: sqlite3.Row) -> Job:
-    return Job(**{name: row[name] for name in Job.model_fields})
-
-
-def _in(seconds: float) -> str:
-    return _iso(datetime.now(UTC) + timedelta(seconds=seconds))
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def _now() -> str:
-    return _iso(datetime.now(UTC))

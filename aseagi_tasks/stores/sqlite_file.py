@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from aseagi_tasks.stores.query import statements
 
 VERSION = 3
 BUSY_TIMEOUT_S = 30
+#: Columns that hold JSON.
+_JSON = frozenset({"parties", "versions", "detail", "value"})
 
 
 class SqliteFile:
@@ -64,7 +67,7 @@ class SqliteFile:
         with self._write(f"writing {table}") as db:
             for row in rows:
                 stored = {
-                    name: json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
+                    name: json.dumps(value, ensure_ascii=False) if name in _JSON and value is not None else value
                     for name, value in row.items()
                 }
                 db.execute(
@@ -126,7 +129,11 @@ class SqliteFile:
             raise
 
 
+def iso(moment: datetime) -> str:
+    """A time as the file keeps it."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
 def _json_values(row: sqlite3.Row) -> dict[str, Any]:
     """A row with its JSON columns as what they mean."""
-    kept = ("parties", "versions", "detail")
-    return {name: json.loads(row[name]) if name in kept else row[name] for name in row.keys()}  # noqa: SIM118
+    return {name: json.loads(row[name]) if name in _JSON else row[name] for name in row.keys()}  # noqa: SIM118

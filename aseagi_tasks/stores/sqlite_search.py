@@ -15,8 +15,8 @@ from aseagi_tasks.stores.query import (
     storable,
     without_accents,
 )
-from aseagi_tasks.stores.records import Document, Hit
-from aseagi_tasks.stores.sqlite_file import SqliteFile
+from aseagi_tasks.stores.records import ANYTHING, Document, Hit, Wanted
+from aseagi_tasks.stores.sqlite_file import SqliteFile, iso
 
 #: A search ranks so many of the documents that match; with more, say more words. Postgres does the same.
 MAX_RANKED = 1_000
@@ -25,25 +25,39 @@ MAX_RANKED = 1_000
 class SqliteSearch(SqliteFile):
     """What is found by its words, and what is found by names that look alike."""
 
-    def search(self, query: str, *, limit: int = 20, offset: int = 0) -> list[Hit]:
+    def find(self, wanted: Wanted, *, limit: int, behind: Document | None = None) -> list[Document]:
+        """Documents as wanted, newest first; ``behind``: those after it."""
+        place = "" if behind is None else " AND (created_at, document_id) < (:created_at, :document_id)"
+        values = {"created_at": iso(behind.created_at), "document_id": behind.document_id} if behind else {}
+        rows = self._read(
+            "listing documents",
+            f"SELECT * FROM documents WHERE {_conditions(wanted)}{place}"
+            " ORDER BY created_at DESC, document_id DESC LIMIT :limit",
+            {**wanted.conditions, **values, "limit": limit},
+        )
+        return [document_of(row) for row in rows]
+
+    def search(self, query: str, *, limit: int = 20, offset: int = 0, wanted: Wanted = ANYTHING) -> list[Hit]:
         """Documents whose text or facts contain the words, best first; if none does, names that look alike."""
         expression = match_expression(query)
         if not expression:
             return []
+        conditions = _conditions(wanted)
+        among = f" JOIN documents ON documents.rowid = search.rowid AND {conditions}" if wanted.conditions else ""
         rows = self._read(
             "searching",
             # Ranked among the first that match, snippets of those shown: two common words in 20,000 papers took 19 ms
             # with every match ranked. Weights: title, case number, parties, name, text.
-            "WITH matching AS MATERIALIZED (SELECT rowid AS id, bm25(search, 0, 8, 10, 5, 3, 1) AS rank"
-            "  FROM search WHERE search MATCH :words LIMIT :ranked),"
+            "WITH matching AS MATERIALIZED (SELECT search.rowid AS id, bm25(search, 0, 8, 10, 5, 3, 1) AS rank"
+            f" FROM search{among} WHERE search MATCH :words LIMIT :ranked),"
             " best AS MATERIALIZED (SELECT * FROM matching ORDER BY rank LIMIT :limit OFFSET :offset)"
             " SELECT documents.*, snippet(search, -1, '[', ']', ' … ', 16) AS snippet, best.rank AS rank"
             " FROM best CROSS JOIN search ON search.rowid = best.id JOIN documents ON documents.rowid = best.id"
             " WHERE search MATCH :words ORDER BY best.rank",
-            {"words": expression, "ranked": MAX_RANKED, "limit": limit, "offset": offset},
+            {**wanted.conditions, "words": expression, "ranked": MAX_RANKED, "limit": limit, "offset": offset},
         )
         if not rows and not offset:
-            return self._alike(query, limit)
+            return self._alike(query, limit, wanted)
         return [Hit(document=document_of(row), snippet=row["snippet"], rank=row["rank"]) for row in rows]
 
     def add_texts(self, texts: Mapping[str, str]) -> None:
@@ -67,7 +81,7 @@ class SqliteSearch(SqliteFile):
         )
         return {row["document_id"]: row["text"] for row in rows}
 
-    def _alike(self, query: str, limit: int) -> list[Hit]:
+    def _alike(self, query: str, limit: int, wanted: Wanted) -> list[Hit]:
         """Documents of the names most like the query: those with most trigrams in common, looked at closely."""
         expression = likeness_expression(query)
         if not expression or len(query) > 100:
@@ -84,8 +98,13 @@ class SqliteSearch(SqliteFile):
             if found >= LIKE_ENOUGH:
                 rows = self._read(
                     "searching",
-                    "SELECT documents.* FROM search JOIN documents USING (document_id) WHERE search MATCH ? LIMIT ?",
-                    (f"{{case_number parties}} : {match_expression(quoted(name))}", limit),
+                    "SELECT documents.* FROM search JOIN documents USING (document_id) WHERE search MATCH :words"
+                    f" AND {_conditions(wanted)} LIMIT :limit",
+                    {
+                        **wanted.conditions,
+                        "words": f"{{case_number parties}} : {match_expression(quoted(name))}",
+                        "limit": limit,
+                    },
                 )
                 for document in map(document_of, rows):
                     hit = Hit(document=document, snippet=_names(document), rank=1 - found, exact=False)
@@ -114,6 +133,23 @@ def index(db: sqlite3.Connection, document: Document, text: str) -> None:
         if added.rowcount:
             plain = without_accents(name)
             db.execute("INSERT INTO alike (rowid, plain) VALUES (?, ?)", (added.lastrowid, plain))
+
+
+_CONDITIONS = {
+    "document_type": "documents.document_type = :document_type",
+    "case_number": "documents.case_number = :case_number",
+    "dated_since": "documents.document_date >= :dated_since",
+    "dated_until": "documents.document_date <= :dated_until",
+    "relevancy": "documents.relevancy_score >= :relevancy",
+    "requested_by": (
+        "documents.document_id IN (SELECT document_id FROM processing_jobs WHERE requested_by = :requested_by)"
+    ),
+}
+
+
+def _conditions(wanted: Wanted) -> str:
+    """SQL over ``documents``; its values are ``wanted.conditions``."""
+    return " AND ".join(_CONDITIONS[name] for name in wanted.conditions) or "true"
 
 
 def _names(document: Document) -> str:

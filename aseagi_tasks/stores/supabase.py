@@ -17,8 +17,10 @@ from supabase import Client
 from aseagi_tasks.documents import Priority, Source, Stage, Status
 from aseagi_tasks.errors import Cancelled, NotFound
 from aseagi_tasks.stores.query import parts_of_query, storable
-from aseagi_tasks.stores.records import Document, Event, Hit, Job
-from aseagi_tasks.stores.supabase_api import MAX_ROWS, SupabaseApi
+from aseagi_tasks.stores.records import ANYTHING, Batch, BatchState, Document, Event, Hit, Job, Wanted
+from aseagi_tasks.stores.supabase_access import SupabaseAccess
+from aseagi_tasks.stores.supabase_api import MAX_ROWS
+from aseagi_tasks.stores.supabase_users import SupabaseUsers
 
 #: A tsvector keeps 16,383 positions and 256 of one word: a few pages are well below both.
 PART_CHARACTERS = 20_000
@@ -27,15 +29,24 @@ _JOB = list(Job.model_fields)
 _KNOWN_AT_INTAKE = {"sha256", "key", "name", "bytes", "media_type", "created_at"}
 
 
-class SupabaseRecords(SupabaseApi):
+class SupabaseRecords(SupabaseAccess, SupabaseUsers):
     """Implements ``records.Records``; see ``SupabaseApi`` for the way to it."""
 
     # -- jobs
 
-    def register_job(self, job_id: str, source: str, priority: Priority, requested_by: str | None) -> Job:
+    def register_job(
+        self,
+        job_id: str,
+        source: str,
+        priority: Priority,
+        requested_by: str | None,
+        *,
+        again: bool = False,
+        ocr_engine: str | None = None,
+    ) -> Job:
         """Add a job as ``queued``; the same id again returns the row there is."""
         values = {"p_job_id": job_id, "p_source": source, "p_priority": priority, "p_requested_by": requested_by}
-        return _job(self._call("register_job", values))
+        return _job(self._call("register_job", {**values, "p_again": again, "p_ocr_engine": ocr_engine}))
 
     def register_document(self, job_id: str, source: Source, now: datetime) -> Document:
         """Add the document (the same bytes: the row there is, its first key kept) and tie the job to it."""
@@ -48,18 +59,35 @@ class SupabaseRecords(SupabaseApi):
         values = {"p_job_id": job_id, "p_document_id": document_id, "p_quiet_since": quiet_since.isoformat()}
         return _job(self._call("claim_document", values))
 
-    def begin_stage(self, job_id: str, stage: Stage, worker: str) -> Job:
+    def begin_stage(
+        self, job_id: str, stage: Stage, worker: str, *, holder: str | None = None, lease_s: float = 0
+    ) -> Job | None:
         """Move to ``processing`` at ``stage``, counting deliveries since the stage last ended."""
         values = {"p_once": _once(), "p_job_id": job_id, "p_stage": stage, "p_worker": worker}
-        job = _job(self._call("begin_stage", values))
+        begun = self._call("begin_stage", {**values, "p_holder": holder, "p_seconds": lease_s})
+        if not begun:
+            return None
+        job = _job(begun[0])
         if job.status == "cancelled":
             raise Cancelled(job.job_id)
         return job
 
-    def end_stage(self, job_id: str, stage: Stage, seconds: float, worker: str, detail: Mapping[str, Any]) -> None:
-        """Write the ``finished`` event; deliveries are counted anew from here."""
-        values = {"p_once": _once(), "p_job_id": job_id, "p_stage": stage, "p_worker": worker}
-        self._call("end_stage", {**values, "p_seconds": seconds, "p_detail": dict(detail)})
+    def end_stage(
+        self,
+        job_id: str,
+        stage: Stage,
+        seconds: float,
+        worker: str,
+        detail: Mapping[str, Any],
+        *,
+        then: Stage | None = None,
+        holder: str | None = None,
+        lease_s: float = 0,
+    ) -> bool:
+        """Write the ``finished`` event; deliveries and deaths are counted anew from here."""
+        values: dict[str, Any] = {"p_once": _once(), "p_job_id": job_id, "p_stage": stage, "p_then": then}
+        values |= {"p_worker": worker, "p_seconds": seconds, "p_detail": dict(detail)}
+        return bool(self._call("end_stage", {**values, "p_holder": holder, "p_lease_s": lease_s}))
 
     def add_event(self, job_id: str, stage: Stage | None, kind: str, worker: str, detail: Mapping[str, Any]) -> None:
         """Write any other event."""
@@ -104,6 +132,16 @@ class SupabaseRecords(SupabaseApi):
 
         return [_job(row) for row in self._rows("listing jobs", ask)]
 
+    def jobs_between(self, since: datetime, until: datetime, *, limit: int = 500, offset: int = 0) -> list[Job]:
+        """Jobs created from ``since`` on and before ``until``, oldest first."""
+
+        def ask(client: Client) -> Any:
+            query = client.table("processing_jobs").select(",".join(_JOB))
+            query = query.gte("created_at", since.isoformat()).lt("created_at", until.isoformat())
+            return query.order("created_at").order("job_id").limit(limit).offset(offset).execute().data
+
+        return [_job(row) for row in self._rows("listing jobs", ask)]
+
     def events(self, job_id: str) -> list[Event]:
         """A job's events, oldest first."""
         columns = ",".join(Event.model_fields)
@@ -121,18 +159,41 @@ class SupabaseRecords(SupabaseApi):
 
     # -- leases
 
-    def start_lease(self, job_id: str, holder: str, seconds: float) -> bool:
-        """Take the job's lease for a while, unless another holds it."""
-        return bool(self._call("start_lease", {"p_job_id": job_id, "p_holder": holder, "p_seconds": seconds}))
+    def start_lease(self, job_id: str, holder: str, seconds: float) -> Job | None:
+        """Take an open job's lease for so long; None while another holds it."""
+        taken = self._call("start_lease", {"p_job_id": job_id, "p_holder": holder, "p_seconds": seconds})
+        return _job(taken[0]) if taken else None
 
     def renew_lease(self, job_id: str, holder: str, seconds: float) -> bool:
         """Keep a lease that is still the holder's."""
         return bool(self._call("renew_lease", {"p_job_id": job_id, "p_holder": holder, "p_seconds": seconds}))
 
-    def take_over_leases(self, holder: str, seconds: float, limit: int = 100) -> list[Job]:
-        """Take leases that are over, each job by one caller, who holds them for so long."""
-        values = {"p_holder": holder, "p_seconds": seconds, "p_limit": limit}
-        return [_job(row) for row in self._call("take_over_leases", values)]
+    def put_off(
+        self,
+        job_id: str,
+        seconds: float,
+        *,
+        holder: str | None = None,
+        waits_for: str | None = None,
+        stage: Stage | None = None,
+    ) -> bool:
+        """Nobody needs to look at an open job for so long; False if another than ``holder`` works on it."""
+        values = {"p_job_id": job_id, "p_seconds": seconds, "p_holder": holder}
+        return bool(self._call("put_off_job", {**values, "p_waits_for": waits_for, "p_stage": stage}))
+
+    def drop_leases(self, prefix: str, *, died: bool) -> int:
+        """The leases of holders whose name begins so are over: their worker died, or it gives them back."""
+        return int(self._call("drop_leases", {"p_prefix": prefix, "p_died": died}))
+
+    def take_over_leases(self, seconds: float, limit: int = 100) -> list[Job]:
+        """Take jobs whose time is over, each by one caller; whoever held one has died."""
+        return [_job(row) for row in self._call("take_over_leases", {"p_seconds": seconds, "p_limit": limit})]
+
+    def admit(self, live: int, seconds: float, limit: int = 100) -> list[Job]:
+        """Let the next jobs in, the important first, while fewer than ``live`` are in the queue or at work."""
+        rows = self._call("admit_jobs", {"p_live": live, "p_seconds": seconds, "p_limit": limit})
+        order: tuple[Priority, ...] = ("high", "normal", "low")
+        return sorted(map(_job, rows), key=lambda job: (order.index(job.priority), job.created_at, job.job_id))
 
     # -- rented instances
 
@@ -142,7 +203,7 @@ class SupabaseRecords(SupabaseApi):
         return next((_job(row) for row in self._call("give_job", values)), None)
 
     def given_jobs(self, instance_id: str, ended_since: datetime) -> list[Job]:
-        """An instance's jobs: those that are open, and those that ended since."""
+        """An instance's jobs: those that are open and wait for nothing, and those that ended since."""
         values = {"p_instance_id": instance_id, "p_ended_since": ended_since.isoformat()}
         return [_job(row) for row in self._call("given_jobs", values)]
 
@@ -170,6 +231,27 @@ class SupabaseRecords(SupabaseApi):
         """USD by kind since then."""
         return {row["kind"]: row["usd"] for row in self._call("sum_costs", {"p_since": since.isoformat()})}
 
+    # -- message batches
+
+    def intend_batch(self, batch_id: str, requests: int) -> bool:
+        """Say, before it is submitted, that a message batch will be. False while another is about to be."""
+        return bool(self._call("intend_batch", {"p_batch_id": batch_id, "p_requests": requests}))
+
+    def move_batch(self, batch_id: str, state: BatchState, service_id: str | None = None) -> bool:
+        """Move a batch on; a state only moves forwards. False if it did not move."""
+        values = {"p_batch_id": batch_id, "p_state": state, "p_service_id": service_id}
+        return bool(self._call("move_batch", values))
+
+    def open_batches(self) -> list[Batch]:
+        """Batches that are neither ended nor dropped, oldest first."""
+        columns = ",".join(Batch.model_fields)
+
+        def ask(client: Client) -> Any:
+            query = client.table("message_batches").select(columns).in_("state", ["intent", "sent"])
+            return query.order("created_at").order("batch_id").execute().data
+
+        return [Batch(**row) for row in self._rows("listing batches", ask)]
+
     # -- documents
 
     def document(self, document_id: str) -> Document:
@@ -186,12 +268,20 @@ class SupabaseRecords(SupabaseApi):
 
         return [_document(row) for row in self._rows("listing documents", ask)]
 
-    def search(self, query: str, *, limit: int = 20, offset: int = 0) -> list[Hit]:
+    def find(self, wanted: Wanted, *, limit: int, behind: Document | None = None) -> list[Document]:
+        """Documents as wanted, newest first; ``behind``: those after it."""
+        values: dict[str, Any] = {"p_wanted": wanted.conditions, "p_limit": limit}
+        if behind is not None:
+            values |= {"p_created_at": behind.created_at.isoformat(), "p_document_id": behind.document_id}
+        return [_document(row) for row in self._call("find_documents", values)]
+
+    def search(self, query: str, *, limit: int = 20, offset: int = 0, wanted: Wanted = ANYTHING) -> list[Hit]:
         """Documents whose text or facts contain the words, best first. Any input is safe; no words: no hits."""
         parts = parts_of_query(query)
         if not parts:
             return []
-        found = self._call("search_documents", {"p_parts": parts, "p_limit": limit, "p_offset": offset})
+        asked = {"p_parts": parts, "p_limit": limit, "p_offset": offset, "p_wanted": wanted.conditions}
+        found = self._call("search_documents", asked)
         ids = [row["document_id"] for row in found]
         rows = self.rows_of("documents", "document_id", ids, _DOCUMENT)
         documents = {row["document_id"]: _document(row) for row in rows}

@@ -3,7 +3,7 @@
 The file is JSON lines: ``{"table", "row"}`` for each row, ``{"page", "after"}`` behind each page of them (where an
 interrupted export goes on), and last ``{"end": {table: {"rows", "sum"}}}``. Without that line it is not complete. A sum
 is that of the SHA-256 of its rows, so it does not depend on their order. Claims and leases do not travel: whoever
-works on a document when it is moved, works on it no more.
+works on a document when it is moved, works on it no more; nor does what the Telegram bot is about to answer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aseagi_tasks.errors import ConfigError
-from aseagi_tasks.stores.records import Document, Event, Job, Records
+from aseagi_tasks.stores.fleet_records import MachineRow
+from aseagi_tasks.stores.records import Batch, Document, Event, Job, Records
+from aseagi_tasks.stores.user_records import Correction, User
 
 FORMAT = 1
 PAGE = 500
@@ -34,12 +36,29 @@ class Table(NamedTuple):
     columns: tuple[str, ...]
 
 
+#: The fleet's latest decisions stay where they are: they are a log of a day.
+_INSTANCE: tuple[str, ...] = (
+    "instance_id",
+    "label",
+    "state",
+    "gpu_name",
+    "price_usd_per_hour",
+    "created_at",
+    "updated_at",
+)
+_INSTANCE += ("provider_id", "machine_id", "state_since", "billed_until", "detail")
 TABLES = (
     Table("documents", "document_id", "document_id", tuple(Document.model_fields)),
     Table("processing_jobs", "job_id", "job_id", tuple(name for name in Job.model_fields if name != "cost_usd")),
     Table("processing_events", "once", "event_id", ("once", *Event.model_fields)),
     Table("costs", "once", "cost_id", ("once", "at", "kind", "usd", "job_id", "detail")),
     Table("cost_reservations", "once", "once", ("once", "at", "kind", "usd", "job_id")),
+    Table("users", "telegram_id", "telegram_id", (*User.model_fields, "created_at", "updated_at")),
+    Table("corrections", "once", "correction_id", ("once", *Correction.model_fields)),
+    Table("message_batches", "batch_id", "batch_id", (*Batch.model_fields, "updated_at")),
+    Table("instances", "instance_id", "instance_id", _INSTANCE),
+    Table("fleet_machines", "machine_id", "machine_id", (*MachineRow.model_fields, "failed_instance")),
+    Table("fleet_controls", "name", "name", ("name", "value", "set_by", "updated_at")),
 )
 _BY_NAME = {table.name: table for table in TABLES}
 #: Documents' texts travel behind each page of documents.
@@ -234,14 +253,16 @@ def _put(records: Records, name: str, batch: list[dict[str, Any]]) -> int:
 
 
 def _canonical(row: dict[str, Any], table: Table) -> dict[str, Any]:
-    """A row as every store would write it: moments in UTC to the microsecond, money and durations as floats."""
+    """A row as every store would write it: moments in UTC, money and durations as floats, yes and no."""
     found = {}
     for name in table.columns:
         value = row[name]
-        if value is not None and (name == "at" or name.endswith("_at")):
+        if value is not None and (name == "at" or name.endswith(("_at", "_since", "_until"))):
             value = datetime.fromisoformat(value).astimezone(UTC).isoformat(timespec="microseconds")
-        elif value is not None and name in ("usd", "seconds"):
+        elif value is not None and name in ("usd", "seconds", "price_usd_per_hour", "seconds_per_page", "boot_s"):
             value = float(value)
+        elif name == "again":
+            value = bool(value)
         found[name] = value
     return found
 

@@ -45,6 +45,13 @@ def run(home: Path, *arguments: str, **settings: str) -> subprocess.CompletedPro
         (("token", "viewer"), 5, "ASEAGI_SUPABASE_JWT_SECRET"),
         (("import-records", "no such file.jsonl"), 5, "cannot be read"),
         (("export-records", "no such folder/x.jsonl"), 5, "cannot be written"),
+        (("certificate", "--day", "2020-01-01", "--job", "x"), 2, "do not go together"),
+        (("certificate", "--day", "yesterday"), 2, "yesterday"),
+        (("certificate", "--job", "0123456789abcdef"), 3, "was not found"),
+        (("verify", "exports/certificates/no.json"), 3, "was not found"),
+        (("verify", "exports/certificates/no.pdf"), 3, "the JSON beside it"),
+        (("verify", "exports/certificates/no.json", "--key", "no such file"), 5, "holds no public Ed25519 key"),
+        (("make-key", "no such folder/key"), 5, "cannot be written"),
         (("restore", "backups/2020/01/01/records-x.sqlite3"), 3, "was not found"),
     ],
 )

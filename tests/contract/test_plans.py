@@ -37,9 +37,22 @@ INSERT INTO costs (once, kind, usd, at, job_id)
 INSERT INTO bulk_runs (run_id, prefix, status)
     SELECT n::text, 'raw/', CASE WHEN n % 1000 = 0 THEN 'confirmed' ELSE 'completed' END
     FROM generate_series(1, {ROWS}) AS n;
-INSERT INTO instances (instance_id, label, state)
-    SELECT n::text, n::text, CASE WHEN n % 1000 = 0 THEN 'JOINED' ELSE 'GONE' END
+INSERT INTO corrections (once, document_id, field, value, corrected_by)
+    SELECT n::text, lpad(to_hex(n), 16, '0'), 'title', 'Motion', 'somebody' FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO telegram_updates (update_id, body, done_at)
+    SELECT n, '{{}}', CASE WHEN n % 1000 > 0 THEN now() END FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO telegram_answers (job_id, telegram_id, name, created_at, answered_at)
+    SELECT 'job-' || n, n % 50, n, now() - make_interval(mins => n), CASE WHEN n % 1000 > 0 THEN now() END
     FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO instances (instance_id, label, state)
+    SELECT n::text, n::text, CASE WHEN n % 1000 = 0 THEN 'joined' ELSE 'gone' END
+    FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO processing_jobs (job_id, source, priority)
+    SELECT 'waits-' || n, 'raw/x', 'low' FROM generate_series(1, 20000) AS n;
+UPDATE instances SET created_at = now() - make_interval(mins => instance_id::integer);
+INSERT INTO fleet_machines (machine_id, gpu, updated_at)
+    SELECT n, 'RTX 3090', now() - make_interval(mins => n) FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO fleet_ticks (detail) SELECT '{{}}' FROM generate_series(1, {ROWS}) AS n;
 ANALYZE;
 """
 #: what is asked → the statement, as PostgREST or a function sends it, and the index it is to use
@@ -59,6 +72,11 @@ QUERIES = {
         "documents_by_age",
     ),
     "newest jobs": ("SELECT * FROM processing_jobs ORDER BY created_at DESC, job_id DESC LIMIT 20", "jobs_by_age"),
+    "jobs of a day": (
+        "SELECT * FROM processing_jobs WHERE created_at >= now() - interval '30 hours'"
+        " AND created_at < now() - interval '6 hours' ORDER BY created_at, job_id LIMIT 500 OFFSET 3",
+        "jobs_by_age",
+    ),
     "newest jobs of a status": (
         "SELECT * FROM processing_jobs WHERE status = 'processing' ORDER BY created_at DESC, job_id DESC LIMIT 20",
         "jobs_by_status",
@@ -84,15 +102,43 @@ QUERIES = {
         " ORDER BY document_id, part LIMIT 1000",
         "document_texts_pkey",
     ),
-    "instances that live": ("SELECT * FROM instances WHERE state NOT IN ('GONE', 'FAILED')", "instances_alive"),
+    "corrections of a document": (
+        "SELECT * FROM corrections WHERE document_id = '000000000000abcd' ORDER BY correction_id",
+        "corrections_by_document",
+    ),
+    "answers that are open": (
+        "SELECT * FROM telegram_answers WHERE answered_at IS NULL ORDER BY created_at LIMIT 1000",
+        "telegram_answers_open",
+    ),
+    "somebody's answers": (
+        "SELECT * FROM telegram_answers WHERE telegram_id = 7 ORDER BY created_at DESC LIMIT 10",
+        "telegram_answers_to",
+    ),
+    "instances that live": (
+        "SELECT * FROM instances WHERE state <> 'gone' ORDER BY created_at, instance_id LIMIT 1000",
+        "instances_alive",
+    ),
+    "machines that are known": (
+        "SELECT * FROM fleet_machines ORDER BY updated_at DESC LIMIT 1000",
+        "fleet_machines_by_age",
+    ),
+    "latest decisions": ("SELECT at, detail FROM fleet_ticks ORDER BY tick_id DESC LIMIT 20", "fleet_ticks_pkey"),
 }
 #: calls whose statements are looked at where they run, inside the function
 CALLS = {
     "word": ("SELECT * FROM search_documents(ARRAY['word4711'])", "documents_by_word"),
     "words and a phrase": ("SELECT * FROM search_documents(ARRAY['court motion', 'word4711'])", "documents_by_word"),
     "name with a typing error": ("SELECT * FROM search_documents(ARRAY['Pelworth'])", "known_names_by_likeness"),
-    "leases that are over": ("SELECT * FROM take_over_leases('me', 60, 10)", "jobs_by_lease"),
+    "leases that are over": ("SELECT * FROM take_over_leases(60, 10)", "jobs_by_lease"),
+    "jobs to admit": ("SELECT * FROM admit_jobs(1000, 60, 10)", "jobs_to_admit"),
+    "updates to deal with": ("SELECT * FROM open_updates()", "telegram_updates_open"),
     "next bulk run": ("SELECT * FROM claim_bulk_run('me', 60)", "bulk_runs_to_do"),
+    "instances that live, and of a day": (
+        "SELECT list_instances(now() - interval '1 day', 1000)",
+        "instances_by_age",
+    ),
+    "what is open": ("SELECT fleet_demand()", "jobs_in_bulk_by_age"),
+    "ledger of an instance": ("SELECT billed_instance('17')", "costs_once_key"),
     "reservation": ("SELECT reserve_cost('x', NULL, 'gpu', 1, 2)", "costs_by_time"),
 }
 BIG = (
@@ -104,6 +150,11 @@ BIG = (
     "costs",
     "bulk_runs",
     "instances",
+    "corrections",
+    "telegram_updates",
+    "telegram_answers",
+    "fleet_machines",
+    "fleet_ticks",
 )
 
 

@@ -137,14 +137,25 @@ def test_lease_has_one_holder_and_an_expired_one_is_taken_over_once(project: Pro
     client.table("processing_jobs").update({"lease_until": "2020-01-01T00:00:00Z"}).gt("job_id", "").execute()
 
     def reap(records: SupabaseRecords, writer: int) -> list[Any]:
-        return [job.job_id for _ in range(5) for job in records.take_over_leases(f"r{writer}", 600, limit=3)]
+        return [job.job_id for _ in range(5) for job in records.take_over_leases(600, limit=3)]
 
     assert Counter(together(project, reap)) == Counter(names)
+    assert {job.deaths for job in project.records().jobs()} == {1}
 
-    def renew(records: SupabaseRecords, writer: int) -> list[Any]:
-        return [name for name in names if records.renew_lease(name, f"r{writer}", 600)]
+    def begin(records: SupabaseRecords, writer: int) -> list[Any]:
+        return [n for n in names if records.begin_stage(n, "ocr", "w", holder=f"r{writer}/", lease_s=600)]
 
-    assert Counter(together(project, renew)) == Counter(names)
+    assert Counter(together(project, begin)) == Counter(names)
+
+
+def test_jobs_are_admitted_once_and_no_more_than_may_live(project: Project) -> None:
+    names = queued(project.records(), 200)
+
+    def work(records: SupabaseRecords, writer: int) -> list[Any]:
+        return [job.job_id for _ in range(EACH // 5) for job in records.admit(120, 600, limit=3)]
+
+    admitted = together(project, work)
+    assert Counter(admitted) == Counter(names[:120])
 
 
 @pytest.mark.parametrize("settles", [False, True], ids=["reserved", "settled-meanwhile"])

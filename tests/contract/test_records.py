@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from aseagi_tasks.documents import STAGES, Source
+from aseagi_tasks.documents import STAGES, Source, Stage
 from aseagi_tasks.errors import Cancelled, ConfigError, NotFound, RecordsUnavailable
 from aseagi_tasks.stores.folder import FolderStorage
-from aseagi_tasks.stores.records import Document, Records
+from aseagi_tasks.stores.records import ANYTHING, Document, Job, Records, Wanted
 from aseagi_tasks.stores.sqlite import SqliteRecords
 from tests.servers.cloud import Project
 from tests.servers.gateway import GatewayServer
@@ -169,6 +169,17 @@ def test_lists_are_newest_first_and_paged(records: Records) -> None:
     assert records.counts() == {"queued": 4, "processing": 0, "completed": 0, "error": 0, "cancelled": 1}
 
 
+def test_jobs_of_a_span_come_oldest_first_and_paged(records: Records) -> None:
+    made = [records.register_job(f"j{number}", "raw/a.pdf", "normal", None) for number in range(5)]
+    ordered = sorted(made, key=lambda job: (job.created_at, job.job_id))
+    first, last = ordered[0].created_at, ordered[-1].created_at
+    assert records.jobs_between(first, last + timedelta(seconds=1)) == ordered
+    assert records.jobs_between(first, last + timedelta(seconds=1), limit=2, offset=2) == ordered[2:4]
+    before_last = [job for job in ordered if job.created_at < last]
+    assert records.jobs_between(first, last) == before_last
+    assert records.jobs_between(last + timedelta(seconds=1), last + timedelta(days=1)) == []
+
+
 def test_search_ranks_and_shows_where(records: Records) -> None:
     finished(records, "a", "The court grants the motion. Pellworth is named once here.")
     finished(
@@ -282,17 +293,113 @@ def test_lease_has_one_holder_until_it_is_over(records: Records) -> None:
     assert not records.start_lease(job_id, "two", 60)
     assert records.renew_lease(job_id, "one", 60)
     assert not records.renew_lease(job_id, "two", 60)
-    assert records.take_over_leases("reaper", 60) == []
+    assert records.take_over_leases(60) == []
     assert records.renew_lease(job_id, "one", -1)
-    assert [job.job_id for job in records.take_over_leases("reaper", -1)] == [job_id]
-    assert [job.job_id for job in records.take_over_leases("next reaper", 60)] == [job_id]
-    assert records.take_over_leases("reaper", 60) == []
+    assert [job.job_id for job in records.take_over_leases(-1)] == [job_id]
+    assert [job.deaths for job in records.take_over_leases(60)] == [1], "a death is counted once"
+    assert records.take_over_leases(60) == []
     assert not records.renew_lease(job_id, "one", 60)
-    assert records.renew_lease(job_id, "next reaper", -1)
-    assert records.start_lease(job_id, "two", 60)
+    assert records.start_lease(job_id, "two", -1)
+    taken = records.start_lease(job_id, "three", 60)
+    assert taken is not None and taken.deaths == 2
     records.cancel(job_id)
-    assert not records.renew_lease(job_id, "two", 60)
-    assert not records.start_lease(job_id, "three", 60)
+    assert not records.renew_lease(job_id, "three", 60)
+    assert not records.start_lease(job_id, "four", 60)
+    assert records.take_over_leases(60) == []
+
+
+def lost(records: Records, job_id: str) -> list[tuple[str | None, str | None]]:
+    return [(event.stage, event.worker) for event in records.events(job_id) if event.kind == "lost"]
+
+
+def test_stage_that_another_runs_is_not_begun_and_a_dead_one_is_counted(records: Records) -> None:
+    job_id, _ = begun(records)
+
+    def begin(holder: str, stage: Stage = "ocr", seconds: float = 60) -> Job | None:
+        return records.begin_stage(job_id, stage, "w", holder=holder, lease_s=seconds)
+
+    assert begin("a@h/1/2/")
+    assert begin("b@h/1/2/") is None
+    assert begin("b@h/1/2/", "upload") is None
+    again = begin("a@h/1/2/", seconds=-1)
+    assert again is not None and (again.deliveries, again.deaths) == (2, 0)
+    assert lost(records, job_id) == []
+    job = begin("b@h/1/2/")
+    assert job is not None and (job.deliveries, job.deaths) == (3, 1)
+    assert lost(records, job_id) == [("ocr", "a@h")]
+    assert not records.end_stage(job_id, "ocr", 1, "w", {}, then="analyze", holder="a@h/1/2/", lease_s=60)
+    assert records.end_stage(job_id, "ocr", 1, "w", {}, then="analyze", holder="b@h/1/2/", lease_s=60)
+    now = records.job(job_id)
+    assert (now.stage, now.deliveries, now.deaths) == ("analyze", 0, 0)
+    assert [event.kind for event in records.events(job_id)].count("finished") == 1
+    assert begin("a@h/1/2/", "ocr") is None, "an old message"
+    assert begin("a@h/1/2/", "analyze")
+    records.cancel(job_id)
+    with pytest.raises(Cancelled):
+        begin("a@h/1/2/", "analyze")
+    assert not records.end_stage(job_id, "analyze", 1, "w", {}, then="upload", holder="a@h/1/2/")
+
+
+def test_what_waits_is_left_alone_until_its_time_is_over(records: Records) -> None:
+    job_id, document = begun(records)
+    records.begin_stage(job_id, "analyze", "w", holder="a/1/", lease_s=60)
+    assert not records.put_off(job_id, 60, waits_for="nothing"), "somebody works on it"
+    assert records.put_off(job_id, 60, holder="a/1/", waits_for="a batch")
+    assert records.job(job_id).waits_for == "a batch"
+    assert records.take_over_leases(60) == []
+    records.register_job("other", "raw/a.pdf", "normal", None)
+    assert records.claim(job_id, document.document_id, NOW).job_id == job_id
+    late = datetime.now(UTC) + timedelta(hours=1)
+    assert records.claim("other", document.document_id, late).job_id == job_id
+    assert records.put_off(job_id, -1, waits_for="a batch", stage="ocr")
+    (over,) = records.take_over_leases(60)
+    assert (over.stage, over.deaths) == ("ocr", 0)
+    begun_again = records.begin_stage(job_id, "ocr", "w", holder="b/1/", lease_s=60)
+    assert begun_again is not None and begun_again.waits_for is None
+    records.fail(job_id, "ocr", "X", "x")
+    assert not records.put_off(job_id, 60)
+
+
+def test_leases_of_a_worker_are_dropped_by_its_name(records: Records) -> None:
+    ids = [begun(records, content)[0] for content in "abc"]
+    for job_id, holder in zip(ids, ("w@h/1/10/", "w@h/1/101/", "w@h_/1/10/"), strict=True):
+        records.begin_stage(job_id, "ocr", "w", holder=holder, lease_s=60)
+    assert records.drop_leases("w@h/1/10/", died=True) == 1
+    assert [(job.job_id, job.deaths) for job in records.take_over_leases(60)] == [(ids[0], 1)]
+    assert records.drop_leases("w@h/", died=False) == 1
+    assert [(job.job_id, job.deaths) for job in records.take_over_leases(60)] == [(ids[1], 0)]
+    assert records.drop_leases("w@h/", died=True) == 0
+
+
+def test_jobs_are_admitted_by_priority_and_age_up_to_a_number(records: Records) -> None:
+    for number in range(6):
+        records.register_job(f"j{number}", "raw/a", "low" if number < 3 else "normal", None)
+
+    def admit(live: int, limit: int = 100) -> list[str]:
+        return [job.job_id for job in records.admit(live, 60, limit)]
+
+    assert admit(2) == ["j3", "j4"]
+    assert admit(2) == []
+    assert records.put_off("j3", 60, waits_for="a batch")  # is not live
+    assert admit(2) == ["j5"]
+    records.register_job("now", "raw/a", "high", None)
+    assert admit(2) == ["now"], "before those that wait, and though all places are taken"
+    records.cancel("j4")
+    records.fail("j5", None, "X", "x")
+    assert admit(2) == ["j0"]
+    assert admit(10, limit=1) == ["j1"]
+    records.cancel("j2")
+    assert admit(10) == []
+    assert records.put_off("j0", -1)
+    assert [job.job_id for job in records.take_over_leases(60)] == ["j0"]
+
+
+def test_job_keeps_what_was_asked(records: Records) -> None:
+    job = records.register_job("j", "raw/a", "normal", "me", again=True, ocr_engine="trocr")
+    assert (job.again, job.ocr_engine) == (True, "trocr")
+    assert records.job("j") == job == records.jobs()[0]
+    plain = records.register_job("k", "raw/a", "normal", "me")
+    assert (plain.again, plain.ocr_engine, plain.waits_for, plain.deaths) == (False, None, None, 0)
 
 
 def test_job_is_given_to_one_instance_until_its_lease_is_over_or_it_is_taken_back(records: Records) -> None:
@@ -337,6 +444,26 @@ def test_budget_is_not_passed_by_reservations_and_ledger_together(records: Recor
     assert records.settle(0, once="b", detail={})  # not used
     assert reserve("c", 0.4)
     assert records.costs(datetime.now(UTC) - timedelta(hours=1)) == pytest.approx({"claude": 0.2})
+    records.charge(None, "gpu", 50.0, once="gpu", detail={})
+    assert reserve("d", 0.2)  # another kind's costs are another budget's
+
+
+def test_batches_are_intended_one_at_a_time_and_move_forwards(records: Records) -> None:
+    assert records.open_batches() == []
+    assert records.intend_batch("a", 2)
+    assert not records.intend_batch("b", 1)  # one is about to be submitted
+    assert not records.move_batch("a", "ended")
+    assert records.move_batch("a", "sent", "msgbatch_1")
+    assert records.intend_batch("b", 1)
+    assert [(b.batch_id, b.state, b.service_id, b.requests) for b in records.open_batches()] == [
+        ("a", "sent", "msgbatch_1", 2),
+        ("b", "intent", None, 1),
+    ]
+    assert records.move_batch("b", "dropped")
+    assert not records.move_batch("b", "sent", "msgbatch_2")
+    assert records.move_batch("a", "ended")
+    assert not records.move_batch("a", "ended")
+    assert records.open_batches() == []
 
 
 def hammer(path: Path, worker: int) -> None:
@@ -441,3 +568,88 @@ def test_database_that_breaks_is_unavailable(tmp_path: Path) -> None:
         db.execute("DROP TABLE costs")
     with pytest.raises(RecordsUnavailable, match="costs"):
         records.charge(None, "gpu", 1.0, once="k", detail={})
+
+
+def test_documents_are_found_by_what_is_wanted_of_them_page_by_page(records: Records) -> None:
+    for number in range(7):
+        kind = "order" if number % 2 else "motion"
+        finished(
+            records,
+            f"d{number}",
+            f"the needle {number}",
+            document_type=kind,
+            case_number=f"23CV{number // 4}",
+            document_date=f"2024-03-0{number + 1}",
+            relevancy_score=10 * number,
+        )
+    everything = records.find(ANYTHING, limit=100)
+    assert len(everything) == 7 and everything == sorted(
+        everything, key=lambda document: (document.created_at, document.document_id), reverse=True
+    )
+    pages = [records.find(ANYTHING, limit=3)]
+    while len(pages[-1]) == 3:
+        pages.append(records.find(ANYTHING, limit=3, behind=pages[-1][-1]))
+    assert [document for page in pages for document in page] == everything
+    orders = records.find(Wanted(document_type="order"), limit=100)
+    assert [document.document_type for document in orders] == ["order"] * 3
+    assert records.find(Wanted(document_type="order"), limit=2, behind=orders[1]) == orders[2:]
+    for wanted, expected in (
+        (Wanted(case_number="23CV1"), {4, 5, 6}),
+        (Wanted(dated_since="2024-03-02", dated_until="2024-03-03"), {1, 2}),
+        (Wanted(relevancy=50), {5, 6}),
+        (Wanted(requested_by="tester", relevancy=60), {6}),
+        (Wanted(requested_by="nobody"), set()),
+        (Wanted(document_type="'; DROP TABLE documents; --"), set()),
+    ):
+        dates = {f"2024-03-0{number + 1}" for number in expected}
+        assert {document.document_date for document in records.find(wanted, limit=100)} == dates, wanted
+        found = records.search("needle", wanted=wanted, limit=100)
+        assert {hit.document.document_date for hit in found} == dates, wanted
+    assert records.search("needle*", wanted=Wanted(relevancy=60))[0].document.relevancy_score == 60
+
+
+def test_names_that_look_alike_are_found_among_what_is_wanted(records: Records) -> None:
+    finished(records, "a", "x", document_type="order", parties=("Avery Pellworth",))
+    assert [hit.exact for hit in records.search("Pelworth", wanted=Wanted(document_type="order"))] == [False]
+    assert records.search("Pelworth", wanted=Wanted(document_type="motion")) == []
+
+
+def test_a_day_is_what_it_cost_and_how_its_jobs_ended(records: Records) -> None:
+    before = datetime.now(UTC) - timedelta(minutes=1)
+    assert records.days(before) == []
+    finished(records, "a", "text", pages=3)
+    finished(records, "b", "text", pages=4)
+    failed, _ = begun(records, "c")
+    records.fail(failed, "ocr", "Unreadable", "It could not be read.")
+    cancelled, _ = begun(records, "d")
+    records.cancel(cancelled)
+    records.charge(failed, "claude", 0.5, once="1", detail={})
+    records.charge(None, "gpu", 0.25, once="2", detail={})
+    records.charge(None, "gpu", 0.25, once="3", detail={})
+    days = records.days(before)
+    assert sum(day.completed for day in days) == 2 and sum(day.pages for day in days) == 7
+    assert sum(day.failed for day in days) == sum(day.cancelled for day in days) == 1
+    assert {kind: usd for day in days for kind, usd in day.usd.items()} == {"claude": 0.5, "gpu": 0.5}
+    assert records.days(datetime.now(UTC) + timedelta(minutes=1)) == []
+
+
+def test_api_tokens_open_until_they_are_revoked(records: Records) -> None:
+    assert records.add_api_token("a" * 64, "script", ["read", "write"])
+    assert not records.add_api_token("b" * 64, "script", ["operate"])
+    assert records.api_token("b" * 64) is None
+    found = records.api_token("a" * 64)
+    assert found is not None and (found.name, found.scopes) == ("script", ("read", "write"))
+    assert records.revoke_api_token("script")
+    assert not records.revoke_api_token("script") and not records.revoke_api_token("another")
+    assert records.api_token("a" * 64) is None
+    (listed,) = records.api_tokens()
+    assert listed.revoked_at is not None
+
+
+def test_changes_are_kept_newest_first(records: Records) -> None:
+    records.note_change("operator", "cancel", {"job": "a"})
+    records.note_change("script", "retry", {"job": "b"})
+    first, second = records.changes()
+    assert (first.who, first.what, first.detail) == ("script", "retry", {"job": "b"})
+    assert second.at <= first.at
+    assert len(records.changes(limit=1)) == 1

@@ -52,17 +52,49 @@ TABLES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = 
     "instances": (
         "instance_id",
         {"own": "i-1"},
-        {"instance_id": "i-9", "label": "l9", "state": "GONE"},
-        {"state": "LOST"},
+        {"instance_id": "i-9", "label": "l9", "state": "gone"},
+        {"state": "lost"},
     ),
+    "fleet_machines": ("machine_id", {"own": 1}, {"machine_id": 2, "gpu": "RTX 3090"}, {"failures": 0}),
+    "fleet_ticks": ("tick_id", {"own": 1}, {"detail": {}}, {"detail": {}}),
+    "fleet_controls": ("name", {"own": "paused"}, {"name": "limits", "value": {}}, {"value": False}),
     "bulk_runs": ("run_id", {"own": "r"}, {"run_id": "r9", "prefix": "raw/"}, {"status": "paused"}),
+    "message_batches": (
+        "batch_id",
+        {"own": "b"},
+        {"batch_id": "b9", "state": "sent", "requests": 1},
+        {"requests": 2},
+    ),
     "users": ("telegram_id", {"own": 1}, {"telegram_id": 2, "role": "user"}, {"role": "user"}),
+    "corrections": (
+        "once",
+        {"own": "own", "other": "other", "loose": "loose"},
+        {"once": "new", "field": "title", "value": "v", "corrected_by": "c"},
+        {"value": "changed"},
+    ),
+    "telegram_updates": ("update_id", {"own": 1}, {"update_id": 2, "body": {}}, {"tries": 9}),
+    "telegram_answers": (
+        "job_id",
+        {"own": "own"},
+        {"job_id": "new", "telegram_id": 1, "name": "n", "created_at": "2026-01-01"},
+        {"message_id": 9},
+    ),
+    "api_tokens": (
+        "name",
+        {"own": "script"},
+        {"token_sha256": "f" * 64, "name": "new", "scopes": ["read"]},
+        {"scopes": ["read", "operate"]},
+    ),
+    "audit": ("once", {"own": "own"}, {"once": "new", "who": "w", "what": "x"}, {"who": "somebody else"}),
 }
 VERBS = ("select", "insert", "update", "delete")
 #: yes: done · none: such rows are not there for this role · no: refused
 ALL, READ, NOTHING = ("yes",) * 4, ("yes", "no", "no", "no"), ("no",) * 4
 EXPECTED: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
-    ("service_role", "loose"): {**dict.fromkeys(TABLES, ALL), "costs": ("yes", "yes", "no", "no")},
+    ("service_role", "loose"): {
+        **dict.fromkeys(TABLES, ALL),
+        **dict.fromkeys(("costs", "audit", "corrections"), ("yes", "yes", "no", "no")),
+    },
     ("aseagi_worker", "own"): {
         **dict.fromkeys(TABLES, NOTHING),
         "documents": ("yes", "no", "yes", "no"),
@@ -80,6 +112,7 @@ EXPECTED: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("aseagi_viewer", "other"): {
         **dict.fromkeys(TABLES, NOTHING),
         **dict.fromkeys(("documents", "document_texts", "known_names", "processing_jobs", "processing_events"), READ),
+        "corrections": READ,
     },
     ("anon", "other"): dict.fromkeys(TABLES, NOTHING),
     ("authenticated", "other"): dict.fromkeys(TABLES, NOTHING),
@@ -88,11 +121,32 @@ CASES = list(itertools.product(EXPECTED, TABLES, VERBS))
 
 CONTROL = {"register_job", "register_document", "claim_document", "charge_cost", "reserve_cost", "settle_cost"}
 CONTROL |= {"give_job", "given_jobs", "take_jobs_back"}
-CONTROL |= {"start_lease", "take_over_leases", "claim_bulk_run", "sum_costs", "save_texts"}
+CONTROL |= {"add_instance", "merged_detail", "move_instance", "note_instance", "bill_instance", "billed_instance"}
+CONTROL |= {
+    "start_lease",
+    "take_over_leases",
+    "admit_jobs",
+    "claim_bulk_run",
+    "sum_costs",
+    "save_texts",
+    "daily_totals",
+    "intend_batch",
+    "move_batch",
+    "find_instance",
+    "list_instances",
+    "fail_machine",
+    "measure_machine",
+    "add_fleet_tick",
+    "set_fleet_control",
+    "fleet_demand",
+}
+CONTROL |= {"correct_document", "keep_update", "open_updates", "end_updates"}
 STAGE = {"begin_stage", "end_stage", "add_event", "end_job", "complete_job", "save_text", "renew_lease"}
-LOOK = {"search_documents", "count_jobs"}
+STAGE |= {"put_off_job", "drop_leases"}
+LOOK = {"search_documents", "count_jobs", "find_documents", "document_conditions"}
 PARTS = {"search_words", "search_vector", "without_accents", "token_instance", "is_given_document", "is_given_job"}
 TRIGGERS = {"touch_updated_at", "status_moves_forwards", "ledger_is_not_changed", "add_cost_to_job", "keep_names"}
+TRIGGERS |= {"keep_corrections"}
 FUNCTIONS = {
     "service_role": CONTROL | STAGE | LOOK | PARTS,
     "aseagi_worker": STAGE | PARTS,
@@ -125,10 +179,28 @@ def seeded(cloud: Cloud) -> Iterator[Project]:
                 )
             db.execute("INSERT INTO costs (once, kind, usd) VALUES ('own', 'gpu', 1)")
             db.execute("INSERT INTO cost_reservations (once, kind, usd) VALUES ('own', 'gpu', 1)")
-            db.execute("INSERT INTO instances (instance_id, label, state) VALUES ('i-1', 'l1', 'JOINED')")
+            db.execute("INSERT INTO instances (instance_id, label, state) VALUES ('i-1', 'l1', 'joined')")
+            db.execute("INSERT INTO fleet_machines (machine_id, gpu) VALUES (1, 'RTX 3090')")
+            db.execute("INSERT INTO fleet_ticks (detail) VALUES ('{}')")
+            db.execute("INSERT INTO fleet_controls (name, value) VALUES ('paused', 'true')")
             db.execute("INSERT INTO bulk_runs (run_id, prefix) VALUES ('r', 'raw/')")
+            db.execute("INSERT INTO message_batches (batch_id, state, requests) VALUES ('b', 'intent', 1)")
             db.execute("INSERT INTO known_names (name) VALUES ('N')")
+            db.execute(
+                "INSERT INTO api_tokens (token_sha256, name, scopes) VALUES (%s, 'script', '[\"read\"]')", ("a" * 64,)
+            )
+            db.execute("INSERT INTO audit (once, who, what) VALUES ('own', 'w', 'x')")
             db.execute("INSERT INTO users (telegram_id, role) VALUES (1, 'operator')")
+            db.execute("INSERT INTO telegram_updates (update_id, body) VALUES (1, '{}')")
+            db.execute(
+                "INSERT INTO telegram_answers (job_id, telegram_id, name, created_at) VALUES ('own', 1, 'n', now())"
+            )
+            for name, document_id in (("own", OWN), ("other", OTHER), ("loose", LOOSE)):
+                db.execute(
+                    "INSERT INTO corrections (once, document_id, field, value, corrected_by)"
+                    " VALUES (%s, %s, 'title', 'v', 'c')",
+                    (name, document_id),
+                )
         yield project
 
 
@@ -142,7 +214,11 @@ def asked(project: Project, role: str, whose: str, table: str, verb: str) -> str
     if verb == "select":
         query: Any = builder.select(key).eq(key, there)
     elif verb == "insert":
-        belongs = {"document_texts": {"document_id": there}, "processing_events": {"job_id": there}}.get(table, {})
+        belongs = {
+            "document_texts": {"document_id": there},
+            "processing_events": {"job_id": there},
+            "corrections": {"document_id": OWN},
+        }.get(table, {})
         query = builder.insert({**new, **belongs})
     elif verb == "update":
         query = builder.update(change).eq(key, there)
@@ -179,7 +255,7 @@ def test_matrix_is_complete_and_printed(seeded: Project, capsys: pytest.CaptureF
         cells = ["".join(letters[asked(seeded, role, whose, table, verb)] for verb in VERBS) for table in TABLES]
         shown.add_row(role, whose, *cells)
     with capsys.disabled():
-        Console(width=170).print("\n", shown)
+        Console(width=200).print("\n", shown)
 
 
 @pytest.mark.parametrize("role", FUNCTIONS)

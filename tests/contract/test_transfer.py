@@ -73,7 +73,33 @@ def fill(records: Records, documents: int, seed: int = 1) -> None:
                     **{"job_id": job, "detail": {"model": "m"}},
                 }
             )
+    tables["users"].append(
+        {"telegram_id": 7, "role": "user", "name": "é", "language": "es", "created_at": at(1), "updated_at": at(2)}
+    )
+    tables["corrections"].append(
+        {
+            **{"once": "c", "document_id": names[0], "field": "case_number", "value": "23CV000000"},
+            **{"corrected_by": "telegram:7 é", "at": at(3)},
+        }
+    )
+    tables["instances"].append(
+        {
+            **{"instance_id": "i-1", "label": "i-1", "state": "gone", "gpu_name": "RTX 3090", "machine_id": 7},
+            **{"price_usd_per_hour": 0.19, "created_at": at(1), "updated_at": at(9), "state_since": at(9)},
+            **{"provider_id": 12345, "billed_until": at(9), "detail": {"offer": {"ask_id": 5}, "joined_at": at(2)}},
+        }
+    )
+    tables["fleet_machines"].append(
+        {
+            **{"machine_id": 7, "gpu": "RTX 3090", "failures": 1, "barred_until": at(90), "why": "it never ran"},
+            **{"seconds_per_page": 0.25, "boot_s": None, "updated_at": at(9), "failed_instance": "i-0"},
+        }
+    )
+    for name, value in (("paused", True), ("limits", {"instances": 2})):
+        tables["fleet_controls"].append({"name": name, "value": value, "set_by": "me", "updated_at": at(1)})
     tables["cost_reservations"].append({"once": "r", "at": at(1), "kind": "gpu", "usd": 0.5, "job_id": None})
+    batch = {"batch_id": "b", "state": "sent", "service_id": "msgbatch_1", "requests": 3}
+    tables["message_batches"].append({**batch, "created_at": at(1), "updated_at": at(2)})
     for table in TABLES:
         for begin in range(0, len(tables[table.name]), 500):
             records.add_rows(table.name, table.key, tables[table.name][begin : begin + 500])
@@ -87,7 +113,8 @@ def test_ten_thousand_documents_to_the_cloud_and_back(project: Project, tmp_path
     first = export_records(here, tmp_path / "1.jsonl")
     assert {name: total["rows"] for name, total in first.items()} == {
         **{"documents": 10_000, "processing_jobs": 10_000, "processing_events": 20_000, "costs": 3_334},
-        **{"cost_reservations": 1, TEXTS: 9_000},
+        **{"cost_reservations": 1, "users": 1, "corrections": 1, "message_batches": 1},
+        **{"instances": 1, "fleet_machines": 1, "fleet_controls": 2, TEXTS: 9_000},
     }
     assert import_records(cloud, tmp_path / "1.jsonl").different == {}
     assert export_records(cloud, tmp_path / "2.jsonl") == first

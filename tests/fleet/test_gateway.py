@@ -18,10 +18,11 @@ from redis import Redis, RedisError
 
 from aseagi_tasks import keys
 from aseagi_tasks.analysis.claude import ClaudeAnalyst
+from aseagi_tasks.analysis.service import Service
 from aseagi_tasks.documents import Source
-from aseagi_tasks.errors import AseagiError, ConfigError, NotFound, RateLimited, RecordsUnavailable
-from aseagi_tasks.fleet.admission import INVITATION_S
+from aseagi_tasks.errors import AseagiError, ConfigError, NotFound, NotSetUp, RateLimited, RecordsUnavailable
 from aseagi_tasks.fleet.enrolment import ControlPlane, Credentials, Enrolment, Refused
+from aseagi_tasks.fleet.invitations import INVITATION_S
 from aseagi_tasks.settings import Settings
 from aseagi_tasks.stores.folder import FolderStorage
 from aseagi_tasks.stores.gateway import gateway_records
@@ -82,7 +83,7 @@ def csr(folder: Path, name: str = "machine") -> str:
 def test_machine_enrolls_once_and_all_of_it_ends_together(
     server: GatewayServer, broker: Broker, cloud: Cloud, tmp_path: Path
 ) -> None:
-    plane, token, request = ControlPlane(server.url), server.admission.invite("i-1"), csr(tmp_path)
+    plane, token, request = ControlPlane(server.url), server.invitations.invite("i-1"), csr(tmp_path)
     answer = plane.enroll(token, request)
     given = Enrolment(**{name: answer[name] for name in Enrolment._fields})
     certificate = x509.load_pem_x509_certificate(given.certificate.encode())
@@ -95,14 +96,14 @@ def test_machine_enrolls_once_and_all_of_it_ends_together(
     assert gateway_records(gateway).begin_stage(job_id, "fetch", "w").job_id == job_id
     plane.report(given.gateway_token, {"state": "joined", "seconds_per_page": 0.5})
     assert server.reports == [("i-1", {"state": "joined", "seconds_per_page": 0.5})]
-    assert (server.admission.report_of("i-1") or {})["state"] == "joined"
+    assert (server.invitations.report_of("i-1") or {})["state"] == "joined"
 
     # the answer was lost: the same key gets another; a second key gets nothing
     assert plane.enroll(token, request)["instance"] == "i-1"
     with pytest.raises(Refused, match="used up"):
         plane.enroll(token, csr(tmp_path, "thief"))
 
-    assert server.admission.dismiss("i-1", NOW)
+    assert server.invitations.dismiss("i-1", NOW)
     with pytest.raises(RedisError):
         machine.ping()
     with pytest.raises(ConfigError, match="ASEAGI_GATEWAY_TOKEN"):
@@ -112,7 +113,7 @@ def test_machine_enrolls_once_and_all_of_it_ends_together(
     with pytest.raises(Refused, match="unknown"):
         plane.enroll(token, request)
     assert {one.state(NOW) for one in server.authority.issued() if one.name == "i-1"} == {"revoked"}
-    assert not server.admission.dismiss("i-1", NOW)
+    assert not server.invitations.dismiss("i-1", NOW)
     with pytest.raises(NotFound):  # the other machine is still let in
         records.job(job_id)
 
@@ -120,11 +121,11 @@ def test_machine_enrolls_once_and_all_of_it_ends_together(
 def test_invitation_ends_and_is_used_by_one_of_many_at_once(
     server: GatewayServer, broker: Broker, tmp_path: Path
 ) -> None:
-    server.admission.invite("i-1")
+    server.invitations.invite("i-1")
     (name,) = broker.redis.keys("aseagi:invited:*")
     assert 0 < broker.redis.ttl(name) <= INVITATION_S == 900
     broker.redis.delete(name)
-    token = server.admission.invite("i-1")
+    token = server.invitations.invite("i-1")
     assert token.encode() not in b"".join(broker.redis.keys("*"))
     came: list[str] = []
 
@@ -149,7 +150,7 @@ def test_invitation_ends_and_is_used_by_one_of_many_at_once(
 def test_what_is_no_request_gets_nothing_and_uses_nothing_up(
     server: GatewayServer, body: bytes, tmp_path: Path
 ) -> None:
-    token = server.admission.invite("i-1")
+    token = server.invitations.invite("i-1")
     answer = httpx.post(f"{server.url}/enroll", content=body.replace(b'"x"', json.dumps(token).encode()))
     assert answer.status_code in (400, 403)
     assert "error" in answer.json()
@@ -209,9 +210,18 @@ def test_machine_reaches_its_jobs_and_no_others(server: GatewayServer, cloud: Cl
         lambda: records.texts([others.document_id]),
         lambda: records.page("documents", ["key"], "document_id", None, 10),
         lambda: records.add_rows("documents", "document_id", [{}]),
-        lambda: records.take_over_leases("me", 60),
+        lambda: records.take_over_leases(60),
         lambda: records.give_job(other, "i-1", 9),
         lambda: records.cancel(mine),
+        lambda: records.admit(9, 60),
+        lambda: records.drop_leases("w@i-2/", died=True),
+        lambda: records.drop_leases("", died=False),
+        lambda: records.drop_leases("w@i-1", died=False),  # of whom it is the beginning
+        lambda: records.start_lease(mine, "w@i-2/1/2/", 60),
+        lambda: records.begin_stage(mine, "fetch", "w", holder="w@i-2/1/2/", lease_s=60),
+        lambda: records.add_texts({others.document_id: "x"}),
+        lambda: records.api_tokens(),
+        lambda: records.users(),
         lambda: records.costs(NOW),
         lambda: records.job("job-"),  # a beginning will not do
         lambda: list(storage.list("")),
@@ -251,6 +261,32 @@ def test_job_that_goes_to_another_machine_is_lost_to_the_first(server: GatewaySe
     assert refused(lambda: first.end_stage(job_id, "ocr", 1, "w", {}))
     assert refused(lambda: first.fail(job_id, "ocr", "X", "x"))
     assert cloud.records.job(job_id).status == "processing"
+
+
+def test_machine_works_under_leases_of_its_own_nodes(server: GatewayServer, cloud: Cloud) -> None:
+    job_id, document = cloud.job("a")
+    first, second, mine = server.records("i-1"), server.records("i-2"), "w@i-1/1/2/"
+    begun = first.begin_stage(job_id, "fetch", "w", holder=mine, lease_s=1e9)
+    assert begun is not None and begun.status == "processing"
+    assert refused(lambda: second.begin_stage(job_id, "fetch", "w", holder="w@i-2/1/2/", lease_s=60))
+    assert not second.renew_lease(job_id, "w@i-2/1/2/", 60)
+    assert not second.put_off(job_id, 60)
+    assert first.renew_lease(job_id, mine, 1e9)
+    assert first.texts([document.document_id]) == {}
+    first.add_texts({document.document_id: "made findable"})
+    assert first.texts([document.document_id]) == {document.document_id: "made findable"}
+    assert first.end_stage(job_id, "fetch", 1, "w", {}, then="rasterize", holder=mine, lease_s=60)
+
+    # between two stages it is whose who takes the message
+    assert second.begin_stage(job_id, "rasterize", "w", holder="w@i-2/1/2/", lease_s=60)
+    assert not first.put_off(job_id, 60, holder=mine)
+    assert second.drop_leases("w@i-2/", died=True) == 1
+    again = first.begin_stage(job_id, "rasterize", "w", holder=mine, lease_s=60)
+    assert again is not None and again.deaths == 1
+    assert first.put_off(job_id, 60, holder=mine, waits_for="money")
+    assert refused(lambda: first.job(job_id)), "what waits is nobody's"
+    assert first.start_lease(job_id, mine, 60)
+    assert not refused(lambda: first.job(job_id))
 
 
 def test_machine_has_no_more_than_so_many_jobs_at_a_time(server: GatewayServer, cloud: Cloud) -> None:
@@ -350,7 +386,7 @@ def test_claude_is_asked_with_the_key_and_metered(
     with GatewayServer(tmp_path, broker.redis, cloud.records, cloud.bucket, **with_key(KEY, anthropic.url)) as server:
         token = server.enroll("i-1")
         gateway_records(server.gateway("i-1")).begin_stage(job_id, "analyze", "w")
-        claude = ClaudeAnalyst(token, "claude-haiku-5-5", server.url, max_retries=0)
+        claude = ClaudeAnalyst(Service(token, server.url), "claude-haiku-5-5")
         found = claude.analyze(reading(ORDER), "order.pdf")
         assert found.facts()["document_type"] == "order"
         assert cloud.records.costs(NOW - timedelta(days=1)) == pytest.approx({"claude": found.cost_usd})
@@ -364,13 +400,13 @@ def test_claude_is_asked_with_the_key_and_metered(
         before = len(anthropic.requests)
         for change in (
             {"model": "claude-opus-5-5"}, {"tools": []}, {"stream": True}, {"max_tokens": 10**6}, {"max_tokens": True},
-            {"messages": "x"}, {"metadata": {"user_id": "x"}},
+            {"messages": "x"}, {"metadata": {"user_id": "x"}}, {"thinking": {"type": "enabled", "budget_tokens": 9_000}},
         ):  # fmt: skip
             body = {"model": "claude-haiku-5-5", "max_tokens": 10, "messages": [], **change}
             answer = httpx.post(f"{server.url}/v1/messages", json=body, headers={"x-api-key": token})
             assert answer.status_code == 400
         assert len(anthropic.requests) == before
-        anthropic.faults = [529]
+        anthropic.faults["messages"] = [529]
         with pytest.raises(AseagiError, match=r"as scripted|did not answer"):
             claude.analyze(reading(ORDER), "order.pdf")
         assert float(broker.redis.get("aseagi:gateway:claude_usd:i-1") or 0) == pytest.approx(spent)
@@ -382,7 +418,7 @@ def test_claude_beyond_a_cap_is_refused_before_it_is_asked(
 ) -> None:
     conf = {**with_key(KEY, anthropic.url), cap: 0.003}
     with GatewayServer(tmp_path, broker.redis, cloud.records, cloud.bucket, **conf) as server:
-        claude = ClaudeAnalyst(server.enroll("i-1"), "claude-haiku-5-5", server.url, max_retries=0)
+        claude = ClaudeAnalyst(Service(server.enroll("i-1"), server.url), "claude-haiku-5-5")
         asked = 0
         with pytest.raises(RateLimited) as late:
             for _ in range(100):
@@ -394,8 +430,8 @@ def test_claude_beyond_a_cap_is_refused_before_it_is_asked(
 
 
 def test_no_key_no_claude(server: GatewayServer) -> None:
-    claude = ClaudeAnalyst(server.enroll("i-1"), "claude-haiku-5-5", server.url, max_retries=0)
-    with pytest.raises(ConfigError):
+    claude = ClaudeAnalyst(Service(server.enroll("i-1"), server.url), "claude-haiku-5-5")
+    with pytest.raises(NotSetUp):
         claude.analyze(reading(ORDER), "order.pdf")
 
 

@@ -37,7 +37,7 @@ SECRETS = {
 VAST_KEY = "hunter2-account"
 #: The Droplet's address on the first wire; the second machine has a route to it. (moto takes a name for a bucket's.)
 DROPLET = "10.77.1.1"
-INVITE = "from aseagi_tasks import services; import sys; print(services.admission().invite(sys.argv[1]))"
+INVITE = "from aseagi_tasks import services; import sys; print(services.invitations().invite(sys.argv[1]))"
 
 
 def until(ready: Any, said: Any) -> None:

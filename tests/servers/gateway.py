@@ -16,9 +16,9 @@ from tornado.httpserver import HTTPServer
 from aseagi_tasks.doors.gateway.app import Parts, application
 from aseagi_tasks.doors.gateway.claude import ClaudeProxy
 from aseagi_tasks.doors.gateway.narrowing import Narrowed, Side
-from aseagi_tasks.fleet.admission import Admission
 from aseagi_tasks.fleet.authority import Authority
 from aseagi_tasks.fleet.enrolment import Credentials
+from aseagi_tasks.fleet.invitations import Invitations
 from aseagi_tasks.settings import Settings
 from aseagi_tasks.stores.gateway import Gateway, GatewayStorage, gateway_records
 from aseagi_tasks.stores.records import Records
@@ -56,7 +56,7 @@ class GatewayServer:
         self.authority = Authority(self.conf.ca_folder)
         if not self.authority.exists:
             self.authority.create(datetime.now(UTC))
-        self.admission = Admission(redis, self.authority, self.conf.tunnel_pid_file)
+        self.invitations = Invitations(redis, self.authority, self.conf.tunnel_pid_file)
         self.reports: list[tuple[str, dict[str, Any]]] = []
 
         def narrowed(instance_id: str) -> Narrowed:
@@ -67,7 +67,7 @@ class GatewayServer:
 
         side = cast("Callable[[str], Side]", everything if unlimited else narrowed)
         self.parts = Parts(
-            conf=self.conf, redis=redis, admission=self.admission, side=side,
+            conf=self.conf, redis=redis, invitations=self.invitations, side=side,
             claude=ClaudeProxy(self.conf, records, redis), analyzed_job=lambda one: narrowed(one).analyzed_job(),
             given={"ASEAGI_STORAGE": "gateway"}, told=lambda *said: self.reports.append(said),
         )  # fmt: skip
@@ -75,7 +75,7 @@ class GatewayServer:
     def enroll(self, instance_id: str) -> str:
         """Let a machine in; its gateway token."""
         request = Credentials(self.folder / instance_id).request(instance_id)
-        return self.admission.enroll(self.admission.invite(instance_id), request, datetime.now(UTC)).gateway_token
+        return self.invitations.enroll(self.invitations.invite(instance_id), request, datetime.now(UTC)).gateway_token
 
     def gateway(self, instance_id: str) -> Gateway:
         return Gateway(self.url, self.enroll(instance_id), timeout_s=20)

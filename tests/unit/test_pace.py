@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,34 +10,17 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from redis import Redis
-from redis.exceptions import ConnectionError as NoConnection
 
 from aseagi_tasks import services
-from aseagi_tasks.stores.pace import Pace
+from aseagi_tasks.errors import RateLimited
+from aseagi_tasks.stores.pace import Pace, ServiceRhythm
+from tests.servers.redis import redis_server
 
 
 @pytest.fixture(scope="module")
 def redis() -> Iterator[Redis]:
-    program = shutil.which("redis-server")
-    assert program is not None
-    with TemporaryDirectory(prefix="aseagi-pace-") as folder:
-        socket = Path(folder) / "redis.sock"
-        server = subprocess.Popen(
-            [program, "--port", "0", "--unixsocket", str(socket), "--dir", folder, "--save", ""],
-            stdout=subprocess.DEVNULL,
-        )
-        try:
-            client = Redis(unix_socket_path=str(socket))
-            for _ in range(200):
-                try:
-                    client.ping()
-                    break
-                except NoConnection:
-                    time.sleep(0.02)
-            yield client
-        finally:
-            server.terminate()
-            server.wait()
+    with TemporaryDirectory(prefix="aseagi-pace-") as folder, redis_server(Path(folder)) as client:
+        yield client
 
 
 def test_turns_of_many_callers_are_an_interval_apart(redis: Redis) -> None:
@@ -86,3 +66,27 @@ def test_operators_are_told_once(redis: Redis, monkeypatch: pytest.MonkeyPatch) 
     assert told == ["The budget is used up."]
     monkeypatch.setattr(services, "redis", lambda: Redis(unix_socket_path="/nowhere"))
     assert services.tell_once("budget", "The budget is used up.") and len(told) == 2
+
+
+def test_service_waits_for_its_turns_and_says_when_they_are_too_far(redis: Redis) -> None:
+    slept: list[float] = []
+    rhythm = ServiceRhythm(redis, "vendor", within_s=2, sleep=slept.append)
+    for _ in range(3):
+        rhythm.turn("create", 0.9)
+    assert [round(s, 1) for s in slept] == [0.0, 0.9, 1.8]
+    with pytest.raises(RateLimited):
+        rhythm.turn("create", 0.9)
+    rhythm.turn("list", 0.9)
+    rhythm.hold("list", 100)
+    with pytest.raises(RateLimited) as raised:
+        rhythm.turn("list", 0.9)
+    assert raised.value.retry_after_s > 90
+
+
+def test_calls_of_a_day_are_counted(redis: Redis) -> None:
+    rhythm = ServiceRhythm(redis, "counted", daily={"search": 2}, sleep=lambda _s: None)
+    rhythm.turn("search", 0)
+    rhythm.turn("search", 0)
+    with pytest.raises(RateLimited):
+        rhythm.turn("search", 0)
+    rhythm.turn("list", 0)

@@ -33,7 +33,7 @@ def test_facts_are_plain_values_of_every_field() -> None:
     assert set(facts) == fields
 
 
-NOT_FACTS = {"schema_version", "analyst", "model", "prompt_version", "warnings", "usage", "cost_usd"}
+NOT_FACTS = {"schema_version", "analyst", "model", "prompt_version", "warnings", "usage", "cost_usd", "cost_bound_usd"}
 
 
 def test_analysis_survives_json_with_its_boxes() -> None:

@@ -59,7 +59,14 @@ def test_unknown_variable_in_the_file_is_an_error_too(tmp_path: Path) -> None:
         ("ASEAGI_RECORDS", "supabase", "ASEAGI_SUPABASE_URL and ASEAGI_SUPABASE_KEY"),
         ("ASEAGI_SUPABASE_URL", "http://example.com", "ASEAGI_SUPABASE_URL begins with https"),
         ("ASEAGI_ANALYST", "claude", "ASEAGI_ANTHROPIC_API_KEY"),
+        ("ASEAGI_TELEGRAM_BASE_URL", "http://example.com", "ASEAGI_TELEGRAM_BASE_URL begins with https"),
+        ("ASEAGI_TELEGRAM_WEBHOOK_URL", "https://example.com/t", "ASEAGI_TELEGRAM_WEBHOOK_SECRET: 16"),
+        ("ASEAGI_TELEGRAM_WEBHOOK_URL", "http://example.com/t", "begins with https"),
         ("ASEAGI_OCR_LANGUAGES", "eng; rm -rf /", "ASEAGI_OCR_LANGUAGES"),
+        ("ASEAGI_FLEET", "vast", "ASEAGI_VAST_API_KEY and ASEAGI_FLEET_IMAGE"),
+        ("ASEAGI_VAST_URL", "http://example.com", "ASEAGI_VAST_URL begins with https"),
+        ("ASEAGI_FLEET_PRICE_CAPS", "RTX 3090", "ASEAGI_FLEET_PRICE_CAPS"),
+        ("ASEAGI_FLEET_QUEUES", "control", "ASEAGI_FLEET_QUEUES"),
         ("ASEAGI_HOME", "/" + "long/" * 30, "ASEAGI_HOME is too long"),
     ],
 )
@@ -86,6 +93,9 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         "ASEAGI_SUPABASE_KEY",
         "ASEAGI_SUPABASE_JWT_SECRET",
         "ASEAGI_POSTGRES_URL",
+        "ASEAGI_TELEGRAM_TOKEN",
+        "ASEAGI_TELEGRAM_WEBHOOK_SECRET",
+        "ASEAGI_VAST_API_KEY",
     ):
         monkeypatch.setenv(name, "redis://:hunter2@localhost")
     monkeypatch.setenv("ASEAGI_S3_ACCESS_KEY_ID", "AKIA")

@@ -53,7 +53,13 @@ def test_stages_end_before_their_messages_are_delivered_again() -> None:
     assert celeryconfig.task_soft_time_limit < celeryconfig.task_time_limit < visible_after
 
 
-@pytest.mark.parametrize("module", ["aseagi_tasks.control", "aseagi_tasks.tasks", "aseagi_tasks.doors.cli"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        f"aseagi_tasks.{name}"
+        for name in ("control", "tasks", "doors.cli", "doors.monitor.mount", "doors.bot.__main__", "doors.notebook")
+    ],
+)
 def test_control_plane_imports_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({{'torch', 'transformers', 'cv2', 'numpy'}} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

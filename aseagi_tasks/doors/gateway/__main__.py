@@ -14,6 +14,7 @@ from aseagi_tasks import services
 from aseagi_tasks.doors.gateway.app import MAX_BODY, Parts, application
 from aseagi_tasks.doors.gateway.claude import ClaudeProxy
 from aseagi_tasks.doors.gateway.narrowing import Narrowed
+from aseagi_tasks.fleet.worker import Presence
 from aseagi_tasks.settings import Settings, settings
 
 #: A kept connection on which nothing comes is closed.
@@ -25,19 +26,22 @@ def parts(conf: Settings) -> Parts:
     records, storage, redis = services.records(), services.storage(), services.redis()
 
     def side(instance_id: str) -> Narrowed:
-        return Narrowed(instance_id, records, storage, conf)
+        return Narrowed(instance_id, records, storage, conf, services.tell_once)
 
     def told(instance_id: str, report: dict[str, Any]) -> None:
         if report.get("state") == "failed":
+            # it may have failed before it could say so in Redis, where the autoscaler hears it
+            why = f"{report.get('step')}: {report.get('detail')}"[:500]
+            Presence(redis).say(instance_id, step="failed", why=why)
             words = f"The rented machine {instance_id} failed at {report.get('step')}: {report.get('detail')}"
             services.tell_once(f"failed:{instance_id}", words)
 
     return Parts(
         conf=conf,
         redis=redis,
-        admission=services.admission(),
+        invitations=services.invitations(),
         side=side,
-        claude=ClaudeProxy(conf, records, redis),
+        claude=ClaudeProxy(conf, records, redis, services.tell_once),
         analyzed_job=lambda instance_id: side(instance_id).analyzed_job(),
         given=given(conf),
         told=told,
@@ -46,9 +50,15 @@ def parts(conf: Settings) -> Parts:
 
 def given(conf: Settings) -> dict[str, str]:
     """Settings for a machine's workers: what decides results, and that everything goes through the gateway."""
-    names = ("claude_model", "ocr_languages", "hidden_text", "dpi", "max_bytes", "max_pages", "max_page_pixels")
+    names = (
+        *("claude_model", "claude_document_usd", "claude_look_again_s", "ocr_languages", "hidden_text", "dpi"),
+        *("max_bytes", "max_pages", "max_page_pixels", "render_timeout_s"),
+        *("lease_s", "stage_limit_s", "page_limit_s", "broker_timeout_s"),
+    )
     same = {f"ASEAGI_{name.upper()}": str(getattr(conf, name)) for name in names}
     ways = {"ASEAGI_STORAGE": "gateway", "ASEAGI_RECORDS": "gateway", "ASEAGI_ANALYST": conf.analyst_in_use}
+    # a batch's requests would go out with the key as the machine wrote them: it asks directly, which is metered
+    ways["ASEAGI_CLAUDE_BATCHES"] = "never"
     return {**same, **ways, "ASEAGI_BUCKET": conf.bucket}
 
 

@@ -27,8 +27,8 @@ from tornado.web import Application, RequestHandler
 from aseagi_tasks.doors.gateway.claude import ClaudeProxy, Said, refusal
 from aseagi_tasks.doors.gateway.narrowing import Side
 from aseagi_tasks.errors import AseagiError, ConfigError, TransientError
-from aseagi_tasks.fleet.admission import Admission, NotInvited
 from aseagi_tasks.fleet.authority import BadRequest
+from aseagi_tasks.fleet.invitations import Invitations, NotInvited
 from aseagi_tasks.settings import Settings
 from aseagi_tasks.stores.calls import Malformed, calls_of, error_body
 from aseagi_tasks.stores.pace import Pace
@@ -61,7 +61,7 @@ class Parts:
 
     conf: Settings
     redis: Redis
-    admission: Admission
+    invitations: Invitations
     side: Callable[[str], Side]
     claude: ClaudeProxy
     analyzed_job: Callable[[str], str | None]
@@ -127,7 +127,7 @@ class Handler(RequestHandler):
 
     async def instance(self) -> str | None:
         """Whose call this is; None after it was refused."""
-        found: str | None = await self.blocking(self.parts.admission.instance_of, self.token())
+        found: str | None = await self.blocking(self.parts.invitations.instance_of, self.token())
         if found is None:
             self.set_header("Connection", "close")
             self.say(401, {"error": "This token is not known."})
@@ -174,7 +174,7 @@ class Enroll(Handler):
             return None
         conf = self.parts.conf
         try:
-            admitted = await self.blocking(self.parts.admission.enroll, token, csr, datetime.now(UTC))
+            admitted = await self.blocking(self.parts.invitations.enroll, token, csr, datetime.now(UTC))
         except (BadRequest, NotInvited) as exc:
             log.warning("an enrolment was refused: %s", exc)
             return self.say(403, {"error": str(exc)})
@@ -188,13 +188,13 @@ class Report(Handler):
 
     async def post(self) -> None:
         """Answer."""
-        instance = await self.blocking(self.parts.admission.reporter, self.token())
+        instance = await self.blocking(self.parts.invitations.reporter, self.token())
         body = self.body()
         if instance is None:
             return self.say(401, {"error": "This token is not known."})
         if not isinstance(body, dict) or len(self.request.body) > MAX_ENROLL_BODY:
             return self.say(400, {"error": "This is no report."})
-        await self.blocking(self.parts.admission.keep_report, instance, body)
+        await self.blocking(self.parts.invitations.keep_report, instance, body)
         await self.blocking(self.parts.told, instance, body)
         self.set_status(204)
         return await self.finish()

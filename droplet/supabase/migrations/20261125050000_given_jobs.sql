@@ -6,17 +6,17 @@ CREATE FUNCTION give_job(p_job_id text, p_instance_id text, p_at_most integer)
     RETURNS SETOF processing_jobs LANGUAGE sql SET search_path = '' AS $$
     UPDATE public.processing_jobs SET instance_id = p_instance_id
         WHERE job_id = p_job_id AND status IN ('queued', 'processing')
-            AND (instance_id IS NULL OR instance_id = p_instance_id
-                OR lease_until IS NULL OR lease_until < clock_timestamp())
-            AND (instance_id IS NOT DISTINCT FROM p_instance_id OR p_at_most > (SELECT count(*)
-                FROM public.processing_jobs WHERE instance_id = p_instance_id AND status IN ('queued', 'processing')))
+            AND (instance_id IS NOT DISTINCT FROM p_instance_id
+                OR ((lease_holder IS NULL OR lease_until < clock_timestamp())
+                    AND p_at_most > (SELECT count(*) FROM public.processing_jobs WHERE instance_id = p_instance_id
+                        AND waits_for IS NULL AND status IN ('queued', 'processing'))))
         RETURNING *
 $$;
 
--- Those that are open, and those that ended since.
+-- Those that are open and wait for nothing, and those that ended since.
 CREATE FUNCTION given_jobs(p_instance_id text, p_ended_since timestamptz)
     RETURNS SETOF processing_jobs LANGUAGE sql STABLE SET search_path = '' AS $$
-    SELECT * FROM public.processing_jobs WHERE instance_id = p_instance_id
+    SELECT * FROM public.processing_jobs WHERE instance_id = p_instance_id AND waits_for IS NULL
         AND (finished_at IS NULL OR finished_at >= p_ended_since) ORDER BY created_at, job_id
 $$;
 

@@ -1,0 +1,1 @@
+"""The monitor: our pages and the HTTP API, mounted into Flower."""

@@ -1,0 +1,1 @@
+"""Reports: what is handed to people, made of what is in records and bucket."""
