@@ -27,8 +27,6 @@ from aseagi_tasks.fleet.tunnel import SERVER_NAME, server_configuration
 from aseagi_tasks.settings import Settings, settings
 
 ROOT = Path(__file__).parents[2]
-#: Where the bot listens when Telegram calls it.
-BOT_PORT = 8081
 #: Of Redis' memory: 100,000 queued documents take 20 MB, so this is far off; when it is full, writes are refused.
 REDIS_BYTES = 300_000_000
 #: A certificate that nobody trusts, until certbot has brought one.
@@ -69,8 +67,9 @@ def nginx_configuration(conf: Settings) -> str:
         "HTTPS": f"{conf.listen_address}:{conf.https_port}",
         "HTTPS_SUFFIX": "" if conf.https_port == 443 else f":{conf.https_port}",
         "GATEWAY_PORT": conf.gateway_port,
-        "BOT_PORT": BOT_PORT,
+        "BOT_PORT": conf.telegram_webhook_port,
         "MONITOR_PORT": conf.monitor_port,
+        "MAX_BYTES": conf.max_bytes,
     }
     return filled(ROOT / "droplet" / "nginx" / "nginx.conf", values)
 

@@ -179,7 +179,8 @@ class Stack:
         )
         if conf.profile == "droplet":
             workers = {}  # rented machines do the work
-        workers["control"] = Group("control", "threads", 4)  # a long backup must not delay the heartbeat
+        # where machines are rented, a long backup must not delay the heartbeat that they live by
+        workers["control"] = Group("control", "threads", 4 if conf.profile == "droplet" else 1)
         programs = {
             name: (20, f"{celery} {shlex.join(group.arguments(f'{name}@%%h', conf.log_level))}")
             for name, group in workers.items()

@@ -23,6 +23,7 @@ from kombu import Connection, Exchange, Queue
 from redis import Redis
 
 from aseagi_tasks.analysis.claude import ClaudeAnalyst
+from aseagi_tasks.analysis.service import Service
 from aseagi_tasks.fleet.broker_access import unacknowledged_keys
 from aseagi_tasks.fleet.enrolment import ControlPlane, Credentials, Enrolment
 from aseagi_tasks.fleet.tunnel import client_configuration
@@ -80,7 +81,7 @@ def tried(given: Enrolment, redis: Redis, others: dict[str, str], job: str, gate
         httpx.get(f"{url}{path}", headers=headers).raise_for_status()
 
     def ask_claude() -> None:
-        ClaudeAnalyst(given.gateway_token, "claude-haiku-5-5", url, max_retries=0).analyze(reading(ORDER), "order.pdf")
+        ClaudeAnalyst(Service(given.gateway_token, url), "claude-haiku-5-5").analyze(reading(ORDER), "order.pdf")
 
     def enroll_again() -> None:
         another = Credentials(Path(os.environ["OTHER"])).request("y")
@@ -107,6 +108,9 @@ def tried(given: Enrolment, redis: Redis, others: dict[str, str], job: str, gate
         ("list all jobs", False, lambda: records.jobs()),
         ("search all texts", False, lambda: records.search("secret")),
         ("end another's job", False, lambda: records.fail(others["job"], "ocr", "X", "x")),
+        ("end another machine's leases", False, lambda: records.drop_leases("reading@i-2/", died=True)),
+        ("let jobs in", False, lambda: records.admit(1_000, 60)),
+        ("say what another machine does", False, command("SET", "aseagi:fleet:i-2:reading@i-2", "{}")),
         ("register a job of its own", False, lambda: records.register_job("new", others["key"], "high", None)),
         ("read another's original", False, lambda: storage.url_get(others["key"], 60)),
         ("read another's cache", False, lambda: storage.url_get(others["cache"], 60)),

@@ -160,7 +160,9 @@ TRIED = [
     ("HDEL", "aseagi:taken:i-2", "x"), ("HGETALL", "unacked"), ("HDEL", "unacked", "x"),
     ("SADD", "_kombu.binding.cpu", "x"), ("SADD", "_kombu.binding.control", "x"),
     ("PUBLISH", "/0.celery.pidbox", "x"), ("SUBSCRIBE", "celery-task-meta-x"), ("PSUBSCRIBE", "*"),
-    ("SET", "aseagi:heartbeat", "x"), ("HGETALL", "aseagi:waiting-for-records"), ("GET", "aseagi:pace:x:turn"),
+    ("SET", "aseagi:heartbeat", "x"), ("HGETALL", "aseagi:waiting"), ("GET", "aseagi:pace:x:turn"),
+    ("HGET", "aseagi:fleet:i-2", "leave"), ("HSET", "aseagi:fleet:i-10", "step", "left"), ("GET", "aseagi:fleet:shift"),
+    ("SET", "aseagi:told:x", "1"),
     ("GET", "aseagi:enrol:token:x"), ("SET", "aseagi:gateway:token:x", "i-1"), ("LLEN", "reading@i-2.celery.pidbox"),
 ]  # fmt: skip
 
