@@ -9,7 +9,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Collection
 from typing import Any
 
 from celery import Celery
@@ -174,23 +173,6 @@ def _tasks_that_wait(consumer: Any) -> list[str]:
     entries = list(consumer.timer.schedule.queue)
     first = [waiting.entry.args[0] for waiting in entries if waiting.entry.args]
     return [argument.id for argument in first if hasattr(argument, "delivery_info")]
-
-
-def give_back(task_ids: Collection[str]) -> int:
-    """Put the unacknowledged messages of these tasks back, whose worker is gone; how many there were.
-
-    A rented machine keeps its messages apart: ``fleet.broker_access.give_back``.
-    """
-    wanted, given = set(task_ids), 0
-    with app.connection_for_write() as connection:
-        channel = connection.default_channel
-        with channel.conn_or_acquire() as client:
-            for tag, entry in client.hgetall(channel.unacked_key).items() if wanted else ():
-                message, _exchange, _routing_key = json.loads(entry)
-                if message.get("headers", {}).get("id") in wanted:
-                    channel.qos.restore_by_tag(tag, client)
-                    given += 1
-    return given
 
 
 def give_back_unacknowledged(queues: set[str]) -> None:

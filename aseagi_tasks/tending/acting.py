@@ -12,7 +12,7 @@ from typing import Any, get_args
 from redis.exceptions import RedisError
 
 from aseagi_tasks import services
-from aseagi_tasks.celery import app, give_back
+from aseagi_tasks.celery import app
 from aseagi_tasks.errors import AseagiError, CreateUnresolved, OfferGone
 from aseagi_tasks.fleet import broker_access
 from aseagi_tasks.fleet.model import InstanceState, Offer
@@ -167,11 +167,11 @@ def hand_back(means: Means, instance_id: str) -> int:
     for node in heard.nodes if heard else ():
         # nobody waits for its leases to run out; and a machine that was taken away says nothing against a document
         means.ledger.drop_leases(f"{node}/", died=False)
-    returned = give_back(means.presence.last_tasks(instance_id))
-    if "#" not in instance_id:  # who carries another's label has nothing of its own
-        returned += broker_access.give_back(means.redis, instance_id)
-        if services.lets_machines_in():
-            services.dismiss(instance_id)  # and what it takes meanwhile goes back with that
+    if "#" in instance_id:  # who carries another's label has nothing of its own
+        return 0
+    returned = broker_access.give_back(means.redis, instance_id)
+    if services.lets_machines_in():
+        services.dismiss(instance_id)  # and what it takes meanwhile goes back with that
     if returned:
         log.info("%s is gone: %d tasks handed back", instance_id, returned)
     return returned

@@ -34,6 +34,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 @pytest.fixture
 def fleet(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
     monkeypatch.setattr(app.conf, "broker_url", broker.url)
+    monkeypatch.setattr(app.amqp, "_producer_pool", None)  # of another test's broker
     with VastServer([Machine(1, gpu_usd_per_hour=0.16)], keep_limits=False) as server:
         one = Fleet(broker.redis, server, tmp_path, fleet_instances=1, public_name="droplet.test", https_port=8443)
         authority = Authority(one.means.conf.ca_folder)

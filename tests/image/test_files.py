@@ -104,7 +104,9 @@ def test_image_has_every_package_that_a_worker_imports() -> None:
     wanted: dict[str, str] = {}
     for path in (ROOT / "aseagi_tasks").rglob("*.py"):
         inside = path.relative_to(ROOT / "aseagi_tasks")
-        if inside.parts[0] in ("doors", "samples", "reports") or inside.name in stores:
+        if inside.parts[0] in ("doors", "samples", "reports", "tending") or inside.name in stores:
+            continue
+        if inside.name.startswith("supabase") or inside.name == "heic.py":  # the gateway takes pictures in
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
