@@ -15,13 +15,12 @@ from contextlib import suppress
 from typing import Any
 
 from celery import Task, chain
-from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from aseagi_tasks import keys, services
 from aseagi_tasks.celery import app
 from aseagi_tasks.documents import STAGES, Priority, Stage
-from aseagi_tasks.errors import DiskFull, QueueFull, RecordsUnavailable, StorageUnavailable
+from aseagi_tasks.errors import DiskFull, QueueFull, StorageUnavailable
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Job
 
@@ -86,7 +85,7 @@ def feed_if_possible(limit: int = 2) -> None:
     try:
         services.redis().ping()  # Celery would try for long
         feed(limit)
-    except (OperationalError, RedisError, RecordsUnavailable) as exc:
+    except Exception as exc:  # of a connection that goes, kombu raises an AttributeError too
         log.info("waiting jobs are let in later: %s", exc)
 
 

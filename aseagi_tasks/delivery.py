@@ -22,6 +22,7 @@ from celery import Task
 from celery.exceptions import (
     BackendError,
     Ignore,
+    MaxRetriesExceededError,
     Reject,
     Retry,
     SoftTimeLimitExceeded,
@@ -146,7 +147,7 @@ class _StageRequest(Request):
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """Celery's hook."""
-        exc = exc_info.exception
+        exc = getattr(exc_info.exception, "exc", exc_info.exception)  # billiard wraps it
         if isinstance(exc, (WorkerLostError, TimeLimitExceeded)) and not state.should_terminate:
             leases.process_died(self.hostname, self.worker_pid)
         if isinstance(exc, TimeLimitExceeded) and not state.should_terminate:
@@ -279,9 +280,30 @@ class StageTask(Task):
             self.stand_back(job_id)
         try:
             return super().retry(*args, exc=exc, countdown=countdown, **kwargs)
-        except QUEUE_AWAY as away:
+        except Retry:
+            raise
+        except Exception as away:
+            if away is exc or isinstance(away, MaxRetriesExceededError):
+                raise
             log.warning("job %s: the reaper will try again: %s", job_id, away)
             raise Ignore from away
+
+    def become(self, following: Any) -> NoReturn:
+        """Put other messages in the place of this one, whose lease was given up; what cannot be sent, the reaper sends.
+
+        Any error will do: kombu's are not only its own when a connection goes (an AttributeError, as chaos showed).
+
+        Raises:
+            Ignore: always.
+        """
+        try:
+            self.replace(following)
+        except Ignore:
+            raise
+        except Exception as away:
+            log.warning("job %s: the reaper will go on with it: %s", self.request.id, away)
+            raise Ignore from away
+        raise Ignore
 
     def end(self, job_id: str, seconds: float, detail: Mapping[str, Any], then: Stage) -> None:
         """Write that the stage ended, and give the lease up for the message of the next one.

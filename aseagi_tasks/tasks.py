@@ -82,7 +82,7 @@ def process(
         if records.claim(job_id, document.document_id, datetime.now(UTC) - FOLLOW_FOR).job_id != job_id:
             raise self.retry(countdown=min(1 + self.request.retries // 10, 30), max_retries=sys.maxsize)
     records.put_off(job_id, settings().lease_s, holder=leases.holder(self.request.hostname or "?"))
-    raise self.replace(the_chain(job_id, job.priority, job.ocr_engine))
+    self.become(the_chain(job_id, job.priority, job.ocr_engine))
 
 
 def _ended(job_id: str) -> Job | None:
@@ -246,7 +246,7 @@ def ocr(self: StageTask, place: Workplace, job: Job, engine: str | None = None) 
     place.save("ocr.json", reading if left else believe(place, reading))
     if left:
         self.end(place.job_id, SLICE_S, {"pages_left": left}, "ocr")
-        raise self.replace(self.si(*self.request.args).set(priority=message_priority(job.priority, "ocr")))
+        self.become(self.si(*self.request.args).set(priority=message_priority(job.priority, "ocr")))
     return {"pages": unread}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +12,6 @@ from aseagi_tasks.doors.terminal import Json, err, out, print_json
 from aseagi_tasks.errors import FleetError
 
 if TYPE_CHECKING:
-    from aseagi_tasks.stores.fleet_records import InstanceRow
     from aseagi_tasks.tending.watching import Means
 
 app = typer.Typer(no_args_is_help=True, help="Rented machines: what there are and why; launch, drain, destroy, limits.")
@@ -32,8 +30,9 @@ Which = Annotated[str, typer.Argument(metavar="ID", help="Its id; the beginning 
 @app.command()
 def status(as_json: Json = False) -> None:
     """What is rented, what it costs, what was spent, and which limits hold."""
-    tools = _means()
-    found = _status(tools)
+    from aseagi_tasks.tending.overview import overview
+
+    found = overview(_means())
     if as_json:
         print_json(found)
         return
@@ -67,39 +66,6 @@ def status(as_json: Json = False) -> None:
     for machine in found["left_out"]:
         until = f"until {machine['barred_until']}"
         out.print(f"machine {machine['machine_id']} is left out {until}: {machine['why']}", highlight=False)
-
-
-def _status(tools: Means) -> dict[str, Any]:
-    from aseagi_tasks.tending.watching import limits_of
-
-    now = datetime.now(UTC)
-    rows, controls = tools.records.instances(), tools.records.controls()
-    heard = tools.presence.hear(row.instance_id for row in rows)
-    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-
-    def shown(row: InstanceRow) -> dict[str, Any]:
-        said = heard.get(row.instance_id)
-        return {
-            **row.model_dump(mode="json", exclude={"detail"}),
-            "age_s": (now - row.created_at).total_seconds(),
-            "seconds_per_page": (row.detail.get("canary") or {}).get("seconds_per_page"),
-            "busy": said.busy if said else 0,
-            "booked_usd": tools.records.billed(row.instance_id),
-            "reason": row.detail.get("reason"),
-            "message": row.detail.get("message"),
-        }
-
-    machines = [machine for machine in tools.records.machines() if machine.barred_until and machine.barred_until > now]
-    return {
-        "instances": [shown(row) for row in rows],
-        "paused": bool(controls.get("paused")),
-        "limits": limits_of(tools.conf, controls).model_dump(mode="json"),
-        "usd_per_hour": sum(row.price_usd_per_hour for row in rows if row.provider_id is not None),
-        "spent_today_usd": tools.ledger.costs(day).get("gpu", 0.0),
-        "spent_month_usd": tools.ledger.costs(day.replace(day=1)).get("gpu", 0.0),
-        "reconciled": controls.get("reconciled"),
-        "left_out": [machine.model_dump(mode="json") for machine in machines],
-    }
 
 
 @app.command()

@@ -68,7 +68,7 @@ class Demand(Frozen):
 
     Attributes:
         open_jobs: queued and in work; what waits for something else than a machine (a message batch) is not among them.
-        pages_per_document: of the open ones, as far as their pages are known, else as usual; 3 without any.
+        pages_per_document: of the 500 oldest open ones, as far as their pages are known, else as usual; 3 without any.
         oldest: when the oldest open job came.
         outside_interactive, outside_bulk: open jobs of high and of other priority that wait as rows, to be let in.
         requested: when the latest jobs came that were not asked for in bulk, and the latest in bulk.

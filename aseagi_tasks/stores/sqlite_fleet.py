@@ -25,16 +25,19 @@ from aseagi_tasks.stores.sqlite_file import SqliteFile
 _DEMAND = """
 WITH usual AS (SELECT coalesce(avg(pages), 3.0) AS pages FROM
         (SELECT pages FROM documents WHERE pages IS NOT NULL ORDER BY created_at DESC LIMIT 200)),
-    open AS (SELECT created_at, priority, lease_until IS NULL AS outside, coalesce(
+    open AS (SELECT count(*) AS open_jobs, min(created_at) AS oldest,
+        count(*) FILTER (WHERE lease_until IS NULL AND priority = 'high') AS outside_interactive,
+        count(*) FILTER (WHERE lease_until IS NULL AND priority <> 'high') AS outside_bulk
+        FROM processing_jobs WHERE status IN ('queued', 'processing') AND waits_for IS NULL),
+    next AS (SELECT coalesce(
         CASE WHEN status = 'processing' THEN (SELECT max(1, json_extract(detail, '$.unread')) FROM processing_events
-            WHERE processing_events.job_id = processing_jobs.job_id AND stage = 'rasterize' AND kind = 'finished'
+            WHERE processing_events.job_id = job.job_id AND stage = 'rasterize' AND kind = 'finished'
             ORDER BY event_id DESC LIMIT 1) END,
-        (SELECT pages FROM documents WHERE documents.document_id = processing_jobs.document_id)) AS pages
-        FROM processing_jobs WHERE status IN ('queued', 'processing') AND waits_for IS NULL)
-SELECT count(open.created_at) AS open_jobs, min(created_at) AS oldest,
-    count(*) FILTER (WHERE outside AND priority = 'high') AS outside_interactive,
-    count(*) FILTER (WHERE outside AND priority <> 'high') AS outside_bulk,
-    avg(coalesce(open.pages, usual.pages)) AS pages_per_document FROM usual LEFT JOIN open
+        (SELECT pages FROM documents WHERE documents.document_id = job.document_id)) AS pages
+        FROM (SELECT * FROM processing_jobs WHERE status IN ('queued', 'processing') AND waits_for IS NULL
+            ORDER BY created_at LIMIT 500) AS job)
+SELECT open.*, coalesce((SELECT avg(coalesce(next.pages, usual.pages)) FROM next), usual.pages) AS pages_per_document
+FROM open, usual
 """
 _REQUESTED = """
 SELECT created_at FROM

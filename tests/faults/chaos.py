@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aseagi_tasks.documents import FINAL
+from aseagi_tasks.reports.certificate import Certificate
+from aseagi_tasks.stages.certify import certify
 from tests.faults.balance import Balance, balance
 from tests.faults.plant import QUICK, Plant, filing, scan, until
 
@@ -45,6 +47,13 @@ class Run(NamedTuple):
     gaps_s: list[float]
     #: workers that left though nobody killed them
     crashed: int
+    #: what the completeness certificate of these documents says
+    certificate: Certificate
+
+    @property
+    def is_right(self) -> bool:
+        """Whether all came out, once, and the certificate says so."""
+        return self.balance.is_even and not self.balance.set_aside and self.certificate.totals.balanced
 
 
 class Chaos:
@@ -179,8 +188,18 @@ def run(seed: int, documents: int, *, broken: bool = True, wait_s: float = 600) 
         started = Counter((job_id, stage) for job_id in ids for stage in plant.events(job_id, "started"))
         again = sum(count - 1 for count in started.values())
         resumed = sum(len(plant.events(job_id, "resumed")) for job_id in ids)
-        result = Run(balance(plant, ids), seconds, chaos.faults, again, resumed, chaos.gaps(), chaos.crashed)
-        if not result.balance.is_even or result.balance.set_aside:
+        certificate, _ = certify(
+            (plant.job(job_id) for job_id in ids),
+            f"seed {seed}",
+            records=plant.records,
+            storage=plant.bucket,
+            bucket="chaos",
+            key=None,
+            now=datetime.now(UTC),
+        )
+        gaps_s, even = chaos.gaps(), balance(plant, ids)
+        result = Run(even, seconds, chaos.faults, again, resumed, gaps_s, chaos.crashed, certificate)
+        if not result.is_right:
             for job_id in [*result.balance.lost, *result.balance.twice, *result.balance.unfinished][:5]:
                 print(plant.job(job_id), *plant.records.events(job_id), sep="\n  ", file=sys.stderr)
         return result
@@ -197,13 +216,14 @@ def main() -> int:
     wrong, gaps = 0, []
     for seed in range(first, last + 1):
         one = run(seed, arguments.documents)
-        wrong += not one.balance.is_even or one.balance.set_aside
+        wrong += not one.is_right
         gaps += one.gaps_s
         names = ", ".join(f"{count} {name}" for name, count in sorted(one.faults.items()))
         whole = one.balance
         print(
             f"seed {seed}: completed {whole.completed}, set aside {whole.set_aside}, lost {len(whole.lost)},"
             f" twice {len(whole.twice)}, unfinished {len(whole.unfinished)}, leased {len(whole.leased)}; "
+            f"certificate {'balances' if one.certificate.totals.balanced else 'DOES NOT BALANCE'}; "
             f"{one.seconds:.1f} s, {max(0.0, 1 - calm.seconds / one.seconds):.0%} of it lost; "
             f"{one.again} stages again, {one.resumed} resumed, {one.crashed} workers left by themselves; "
             f"{sum(one.faults.values())} faults: {names}",

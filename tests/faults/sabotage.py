@@ -26,9 +26,10 @@ from typing import Any
 from celery.signals import task_postrun
 
 from aseagi_tasks import delivery, services
+from aseagi_tasks.analysis.analyst import Errand
 from aseagi_tasks.analysis.rules import RulesAnalyst
 from aseagi_tasks.celery import app
-from aseagi_tasks.documents import STAGES
+from aseagi_tasks.documents import STAGES, Reading
 from aseagi_tasks.errors import StorageUnavailable
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.folder import FolderStorage
@@ -105,8 +106,12 @@ def connection(self: SqliteFile, ask: Any = SqliteFile._connection) -> sqlite3.C
 class Billed(RulesAnalyst):
     """The rules, at a price."""
 
-    def analyze(self, *args: Any) -> Any:
-        return super().analyze(*args).model_copy(update={"cost_usd": PRICE_USD, "model": "cent"})
+    def analyze(self, reading: Reading, name: str, errand: Errand | None = None) -> Any:
+        assert errand is not None
+        errand.reserve("facts-1", PRICE_USD)
+        errand.settle("facts-1", PRICE_USD, {"model": "cent"})
+        found = super().analyze(reading, name, errand)
+        return found.model_copy(update={"cost_usd": PRICE_USD, "model": "cent"})
 
 
 for _stage in STAGES:

@@ -295,6 +295,36 @@ def _costs() -> CostReport:
     )
 
 
+class Fleet(BaseModel):
+    """What is rented, what it costs and which limits hold, as `aseagi fleet status --json` prints it."""
+
+    instances: list[dict[str, Any]]
+    paused: bool
+    limits: dict[str, Any]
+    usd_per_hour: float
+    spent_today_usd: float
+    spent_month_usd: float
+    reconciled: dict[str, Any] | None = None
+    left_out: list[dict[str, Any]] = []
+
+
+class Instances(Api):
+    """Rented machines."""
+
+    async def get(self) -> None:
+        """All that are not gone; NotFound where nothing is rented by setting."""
+        await self.answer(_fleet)
+
+
+def _fleet() -> Fleet:
+    if services.settings().fleet == "none":
+        raise NotFound("A rented machine", "this installation: ASEAGI_FLEET is none")
+    from aseagi_tasks.tending.overview import overview
+    from aseagi_tasks.tending.tick import means
+
+    return Fleet.model_validate(overview(means()))
+
+
 class OpenApi(Api):
     """The description."""
 
@@ -357,6 +387,7 @@ CALLS = (
     Call("/documents/{document_id}", "get", "read", "One document with facts, jobs and keys", DocumentWithAll),
     Call("/documents/{document_id}/url/{file}", "get", "read", "An address that reads a file for a while", Signed),
     Call("/costs", "get", "read", "What it cost", CostReport),
+    Call("/instances", "get", "read", "Rented machines, what they cost and which limits hold", Fleet),
 )
 
 
@@ -437,5 +468,6 @@ ROUTES = [
     url(rf"{BASE}/documents/([0-9a-f]{{16}})", OneDocument),
     url(rf"{BASE}/documents/([0-9a-f]{{16}})/url/([a-z.]+)", FileAddress),
     url(rf"{BASE}/costs", Costs),
+    url(rf"{BASE}/instances", Instances),
     url(rf"{BASE}/.*", Unknown),
 ]

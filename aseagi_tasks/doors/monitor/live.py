@@ -19,6 +19,7 @@ from aseagi_tasks import services
 from aseagi_tasks.doors.monitor.access import in_background
 from aseagi_tasks.doors.monitor.page import Page
 from aseagi_tasks.errors import AseagiError
+from aseagi_tasks.settings import settings
 
 EVERY_S, OPEN_FOR_S, SAY_SOMETHING_S = 1.0, 300.0, 15.0
 
@@ -26,7 +27,10 @@ EVERY_S, OPEN_FOR_S, SAY_SOMETHING_S = 1.0, 300.0, 15.0
 def _state() -> dict[str, Any]:
     records = services.records()
     running = records.jobs(status="processing", limit=50)
-    return {"counts": records.counts(), "running": [[job.job_id, job.stage, job.deliveries] for job in running]}
+    state = {"counts": records.counts(), "running": [[job.job_id, job.stage, job.deliveries] for job in running]}
+    if settings().fleet != "none":
+        state["instances"] = [[row.instance_id, row.state] for row in services.fleet_records().instances()]
+    return state
 
 
 class Pulse:

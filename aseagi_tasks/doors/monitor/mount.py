@@ -13,12 +13,12 @@ from flower.views.auth import LoginHandler, LogoutHandler
 from tornado.template import Loader, Template
 from tornado.web import RequestHandler, StaticFileHandler, url
 
-from aseagi_tasks.doors.monitor import api, costs, documents, jobs, live
+from aseagi_tasks.doors.monitor import api, costs, documents, instances, jobs, live
 from aseagi_tasks.doors.monitor.access import guarded
 from aseagi_tasks.settings import Settings
 
 OURS = Path(__file__).parents[3] / "flower"
-TABS = (("documents", "Documents"), ("jobs", "Jobs"), ("costs", "Costs"))
+TABS = (("documents", "Documents"), ("jobs", "Jobs"), ("costs", "Costs"), ("instances", "Instances"))
 
 
 class BesideFlower(Loader):
@@ -58,6 +58,7 @@ def mount(conf: Settings) -> None:
         *documents.ROUTES,
         *jobs.ROUTES,
         *costs.ROUTES,
+        *instances.ROUTES,
         *live.ROUTES,
         *api.ROUTES,
         url(r"/ours/(.*)", StaticFileHandler, {"path": str(OURS / "static")}, name="ours"),

@@ -11,7 +11,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from aseagi_tasks import services
 from aseagi_tasks.doors.monitor.access import Guard, audited, in_background
-from aseagi_tasks.errors import AseagiError, ConfigError, DocumentError, NotFound, TransientError
+from aseagi_tasks.errors import AseagiError, ConfigError, DocumentError, FleetError, NotFound, TransientError
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ def _as_http(exc: AseagiError) -> HTTPError:
         return HTTPError(404, _plain(exc))
     if isinstance(exc, DocumentError):
         return HTTPError(422, _plain(exc))
-    if isinstance(exc, (TransientError, ConfigError)):
+    if isinstance(exc, (TransientError, ConfigError, FleetError)):
         return HTTPError(503, _plain(exc))
     return HTTPError(500, _plain(exc))
 

@@ -170,24 +170,25 @@ CREATE FUNCTION fleet_demand() RETURNS jsonb LANGUAGE sql STABLE SET search_path
     WITH usual AS (SELECT coalesce(avg(pages), 3) AS pages FROM
             (SELECT pages FROM public.documents WHERE pages IS NOT NULL ORDER BY created_at DESC LIMIT 200) AS latest),
         -- not what waits for something else than a machine: a message batch, for instance
-        open AS (SELECT job.created_at, job.priority, job.lease_until IS NULL AS outside,
-                coalesce(rasterized.unread, document.pages) AS pages
-            FROM public.processing_jobs AS job
-            LEFT JOIN public.documents AS document ON document.document_id = job.document_id
-            LEFT JOIN LATERAL (SELECT greatest(1, (detail ->> 'unread')::integer) AS unread
-                FROM public.processing_events AS event WHERE event.job_id = job.job_id AND job.status = 'processing'
-                    AND event.stage = 'rasterize' AND event.kind = 'finished'
-                ORDER BY event_id DESC LIMIT 1) AS rasterized ON true
-            WHERE job.status IN ('queued', 'processing') AND job.waits_for IS NULL),
+        open AS (SELECT count(*) AS jobs, min(created_at) AS oldest,
+                count(*) FILTER (WHERE lease_until IS NULL AND priority = 'high') AS outside_interactive,
+                count(*) FILTER (WHERE lease_until IS NULL AND priority <> 'high') AS outside_bulk
+            FROM public.processing_jobs WHERE status IN ('queued', 'processing') AND waits_for IS NULL),
+        -- of those whose turn is next: however many wait, this is asked every 15 s
+        next AS (SELECT coalesce(
+                (SELECT greatest(1, (detail ->> 'unread')::integer) FROM public.processing_events AS event
+                    WHERE event.job_id = job.job_id AND job.status = 'processing'
+                        AND event.stage = 'rasterize' AND event.kind = 'finished' ORDER BY event_id DESC LIMIT 1),
+                (SELECT pages FROM public.documents AS document WHERE document.document_id = job.document_id)) AS pages
+            FROM (SELECT * FROM public.processing_jobs WHERE status IN ('queued', 'processing') AND waits_for IS NULL
+                ORDER BY created_at LIMIT 500) AS job),
         requested AS (
             (SELECT created_at FROM public.processing_jobs WHERE priority <> 'low' ORDER BY created_at DESC LIMIT 40)
             UNION (SELECT created_at FROM public.processing_jobs WHERE priority = 'low' ORDER BY created_at DESC LIMIT 1))
-    SELECT jsonb_build_object('open_jobs', (SELECT count(*) FROM open), 'oldest', (SELECT min(created_at) FROM open),
-        'pages_per_document', coalesce((SELECT avg(coalesce(open.pages, usual.pages)) FROM open, usual),
-            (SELECT pages FROM usual)),
-        'outside_interactive', (SELECT count(*) FROM open WHERE outside AND priority = 'high'),
-        'outside_bulk', (SELECT count(*) FROM open WHERE outside AND priority <> 'high'),
-        'requested', coalesce((SELECT jsonb_agg(created_at) FROM requested), '[]'))
+    SELECT jsonb_build_object('open_jobs', open.jobs, 'oldest', open.oldest,
+        'pages_per_document', coalesce((SELECT avg(coalesce(next.pages, usual.pages)) FROM next), usual.pages),
+        'outside_interactive', open.outside_interactive, 'outside_bulk', open.outside_bulk,
+        'requested', coalesce((SELECT jsonb_agg(created_at) FROM requested), '[]')) FROM open, usual
 $$;
 
 ALTER TABLE fleet_machines ENABLE ROW LEVEL SECURITY;
