@@ -115,7 +115,7 @@ def test_machine_enrolls_once_and_all_of_it_ends_together(
     assert {one.state(NOW) for one in server.authority.issued() if one.name == "i-1"} == {"revoked"}
     assert not server.invitations.dismiss("i-1", NOW)
     with pytest.raises(NotFound):  # the other machine is still let in
-        records.job(job_id)
+        records.events(job_id)
 
 
 def test_invitation_ends_and_is_used_by_one_of_many_at_once(
@@ -196,7 +196,7 @@ def test_machine_reaches_its_jobs_and_no_others(server: GatewayServer, cloud: Cl
             "delete metadata": lambda: storage.delete(f"{place}/metadata.json"),
         }
 
-    assert refused(lambda: records.job(mine))  # before it was asked for
+    assert refused(lambda: records.events(mine))  # before it was asked for
     assert records.register_job(mine, "raw/others.pdf", "high", "me").source == "raw/mine.pdf"
     assert {name: refused(call) for name, call in attempts(mine, document, folder).items() if refused(call)} == {}
     allowed = [name for name, call in attempts(other, others, others_folder).items() if not refused(call)]
@@ -277,14 +277,15 @@ def test_machine_works_under_leases_of_its_own_nodes(server: GatewayServer, clou
     assert first.texts([document.document_id]) == {document.document_id: "made findable"}
     assert first.end_stage(job_id, "fetch", 1, "w", {}, then="rasterize", holder=mine, lease_s=60)
 
-    # between two stages it is whose who takes the message
+    # between two stages it is whose who takes the message, and looks at it first
+    assert second.job(job_id).stage == "rasterize"
     assert second.begin_stage(job_id, "rasterize", "w", holder="w@i-2/1/2/", lease_s=60)
     assert not first.put_off(job_id, 60, holder=mine)
     assert second.drop_leases("w@i-2/", died=True) == 1
     again = first.begin_stage(job_id, "rasterize", "w", holder=mine, lease_s=60)
     assert again is not None and again.deaths == 1
     assert first.put_off(job_id, 60, holder=mine, waits_for="money")
-    assert refused(lambda: first.job(job_id)), "what waits is nobody's"
+    assert refused(lambda: first.events(job_id)), "what waits is nobody's"
     assert first.start_lease(job_id, mine, 60)
     assert not refused(lambda: first.job(job_id))
 
@@ -365,7 +366,7 @@ def test_machine_that_calls_too_often_is_told_to_wait(tmp_path: Path, broker: Br
             one.join(30)
         assert statuses.count(429) >= 4
         other = server.records("i-2")  # whose turn is its own
-        assert refused(lambda: other.job(job_id))
+        assert refused(lambda: other.events(job_id))
     with pytest.raises(RecordsUnavailable):
         records.job(job_id)  # nobody answers
 

@@ -1,7 +1,7 @@
 """What a rented machine may do with bucket and records: what the jobs need that it was given, and nothing else.
 
 Whoever has taken a job's message knows the job's id, which nobody can guess; with it the machine asks for the job
-(``register_job``, ``begin_stage``) and has it until another does, or until the machine is dismissed. It holds leases
+(``register_job``, ``job``, ``begin_stage``) and has it until another does, or until the machine is dismissed. It holds leases
 under the names of its own nodes only (``NODE@INSTANCE/…``), and none for long.
 """
 
@@ -67,6 +67,7 @@ class Narrowed:
         """Do a call of ``Records``, if the job is this machine's."""
         special: dict[str, Callable[..., Any]] = {
             "register_job": self._take,
+            "job": self._take,  # a worker looks at it just before it begins a stage (``leases.place``)
             "start_lease": self._start_lease,
             "begin_stage": self._begin_stage,
             "end_stage": self._end_stage,
@@ -87,7 +88,7 @@ class Narrowed:
         }
         if method in special:
             return special[method](**arguments)
-        if method in ("job", "events", "add_event"):
+        if method in ("events", "add_event"):
             self._given(arguments["job_id"])
             return getattr(self._records, method)(**arguments)
         raise NotOurs(method, _HERE)
