@@ -1,8 +1,8 @@
 """What a rented machine may do with bucket and records: what the jobs need that it was given, and nothing else.
 
 Whoever has taken a job's message knows the job's id, which nobody can guess; with it the machine asks for the job
-(``register_job``, ``job``, ``begin_stage``) and has it until another does, or until the machine is dismissed. It holds leases
-under the names of its own nodes only (``NODE@INSTANCE/…``), and none for long.
+(``register_job``, ``job``, ``begin_stage``) and has it until another does, or until the machine is dismissed. It
+holds leases under the names of its own nodes only (``NODE@INSTANCE/…``), and none for long.
 """
 
 from __future__ import annotations
