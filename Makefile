@@ -5,10 +5,10 @@ PYTHON := $(or $(PYTHON),$(shell for p in python3.13 python3.12 python3.11 pytho
 BIN := .venv/bin
 SAMPLES := $(or $(ASEAGI_HOME),$(HOME)/.aseagi)/samples
 
-.PHONY: help run test lint chaos bench clean programs test-programs
+.PHONY: help run test lint chaos bench image-check machines-check clean programs test-programs
 
 help:  ## what there is to make
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 run: programs .venv/installed  ## install what is missing, start everything here, process the sample documents
 	@$(BIN)/aseagi samples $(SAMPLES)
@@ -29,6 +29,13 @@ chaos: test-programs .venv/installed-dev  ## break everything while documents go
 
 bench: programs .venv/installed-dev  ## run the benchmarks (minutes)
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit; done
+
+image-check: test-programs .venv/installed-dev  ## run the worker image's steps in a clean Debian root, and join from there (root; minutes)
+	@command -v debootstrap >/dev/null || apt-get install -y -qq debootstrap >/dev/null
+	@$(BIN)/pytest -m image tests/image -s
+
+machines-check: test-programs .venv/installed-dev  ## a Droplet and two rented machines on this one, with documents through both (root)
+	@$(BIN)/pytest -m machines tests/instance -s
 
 clean:  ## remove the virtual environment (documents in ASEAGI_HOME stay)
 	rm -rf .venv

@@ -3,8 +3,9 @@
 What decided these values is in DESIGN.md under "Why does Celery run with these settings?".
 """
 
-from kombu import Queue
+from kombu import Exchange, Queue
 
+from aseagi_tasks.fleet.broker_access import WORKER_QUEUES, unacknowledged_keys
 from aseagi_tasks.settings import settings
 from beat_schedule import BEAT_SCHEDULE
 
@@ -28,6 +29,10 @@ broker_transport_options = {
     "socket_keepalive": True,
     "health_check_interval": _HEALTH_CHECK_S,
 }
+if _settings.instance is not None:
+    # what a rented machine has taken lies in keys of its own: it can neither read nor acknowledge another's
+    broker_transport_options |= unacknowledged_keys(_settings.instance)
+    control_queue_expires = None  # kombu keeps queues that expire with a script, and a rented machine runs none
 result_backend_transport_options = {"visibility_timeout": _VISIBILITY_TIMEOUT_S}
 redis_socket_timeout = _settings.broker_timeout_s
 redis_socket_keepalive = not broker_url.startswith("redis+socket:")  # the client refuses it on a unix socket
@@ -49,7 +54,9 @@ result_extended = False
 # -- queues: every task is routed by name; a task without a route would wait in a queue nobody reads
 task_default_queue = "control"
 task_create_missing_queues = False
-task_queues = [Queue(name) for name in ("cpu", "gpu", "claude", "control")]
+# a rented machine may not say what leads to which queue: the control plane has declared them
+_DECLARED = {"no_declare": _settings.instance is not None}
+task_queues = [Queue(name, Exchange(name, **_DECLARED), name, **_DECLARED) for name in (*WORKER_QUEUES, "control")]
 task_routes = {
     "aseagi.process": {"queue": "cpu"},
     "aseagi.fetch": {"queue": "cpu"},

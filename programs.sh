@@ -25,6 +25,12 @@ if [ "${1:-}" = test ]; then
     has qpdf || need qpdf qpdf
     # Debian keeps the server's programs off the path
     has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need "postgresql postgresql-contrib" postgresql
+    # the tunnel of rented machines, and what a machine destroys itself with
+    has stunnel || need stunnel4 stunnel
+    has curl || need "curl ca-certificates" curl
+    has ip || need iproute2 ""
+    # Debian keeps it off the path of users
+    has nginx || [ -x /usr/sbin/nginx ] || need nginx-light nginx
     has chromium || need chromium chromium
     has pg_dump || need postgresql-client libpq
 fi

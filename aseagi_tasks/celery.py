@@ -9,13 +9,21 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Collection
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_after_setup, task_received, worker_ready, worker_shutting_down
+from celery.signals import (
+    celeryd_after_setup,
+    heartbeat_sent,
+    task_postrun,
+    task_prerun,
+    task_received,
+    worker_ready,
+    worker_shutting_down,
+)
 
 from aseagi_tasks import leases
+from aseagi_tasks.fleet.marks import Marks
 from aseagi_tasks.settings import settings
 
 log = logging.getLogger(__name__)
@@ -88,6 +96,45 @@ def _take_over(sender: str, instance: Any, **_kwargs: Any) -> None:
         give_back_unacknowledged(set(instance.app.amqp.queues.consume_from))
 
 
+@celeryd_after_setup.connect
+def _know_only_what_is_read(instance: Any, **_kwargs: Any) -> None:
+    """Whoever may put messages into ``cpu`` must not have the control plane's tasks run by who reads that."""
+    if "control" not in instance.app.amqp.queues.consume_from:
+        for name in [name for name in instance.app.tasks if name.startswith("aseagi.control.")]:
+            instance.app.tasks.unregister(name)
+
+
+@worker_ready.connect
+def _declare_all_queues(sender: Any, **_kwargs: Any) -> None:
+    """Rented machines may not: the control plane's worker says which queue is where, for all."""
+    if "control" in sender.app.amqp.queues.consume_from:
+        with sender.app.connection_for_write() as connection:
+            for queue in sender.app.amqp.queues.values():
+                queue(connection.default_channel).declare()
+
+
+@task_prerun.connect
+def _mark_begin(task_id: str, **_kwargs: Any) -> None:
+    """On a rented machine the watchdog wants to know what runs."""
+    if (folder := settings().instance_folder) is not None:
+        Marks(folder).begin(task_id)
+
+
+@task_postrun.connect
+def _mark_end(task_id: str, **_kwargs: Any) -> None:
+    if (folder := settings().instance_folder) is not None:
+        Marks(folder).end(task_id)
+
+
+@worker_ready.connect
+@heartbeat_sent.connect
+def _mark_consuming(sender: Any, **_kwargs: Any) -> None:
+    """Both come from the loop that takes messages, so a stuck or cut off worker falls silent."""
+    if (folder := settings().instance_folder) is not None:
+        node = sender.eventer if hasattr(sender, "eventer") else sender
+        Marks(folder).consumes(node.hostname.partition("@")[0])
+
+
 @worker_ready.connect
 def _be_heard(sender: Any, **_kwargs: Any) -> None:
     """On a rented machine: say every two seconds, and when it gets more, what this node has in hand."""
@@ -126,20 +173,6 @@ def _tasks_that_wait(consumer: Any) -> list[str]:
     entries = list(consumer.timer.schedule.queue)
     first = [waiting.entry.args[0] for waiting in entries if waiting.entry.args]
     return [argument.id for argument in first if hasattr(argument, "delivery_info")]
-
-
-def give_back(task_ids: Collection[str]) -> int:
-    """Put the unacknowledged messages of these tasks back, whose worker is gone; how many there were."""
-    wanted, given = set(task_ids), 0
-    with app.connection_for_write() as connection:
-        channel = connection.default_channel
-        with channel.conn_or_acquire() as client:
-            for tag, entry in client.hgetall(channel.unacked_key).items() if wanted else ():
-                message, _exchange, _routing_key = json.loads(entry)
-                if message.get("headers", {}).get("id") in wanted:
-                    channel.qos.restore_by_tag(tag, client)
-                    given += 1
-    return given
 
 
 def give_back_unacknowledged(queues: set[str]) -> None:

@@ -15,6 +15,8 @@ from aseagi_tasks.celery import app
 from aseagi_tasks.delivery import MAX_DEATHS, set_aside
 from aseagi_tasks.documents import FINAL
 from aseagi_tasks.errors import NotFound, NotSetUp, Quarantined, RecordsUnavailable, TransientError
+from aseagi_tasks.fleet import broker_access
+from aseagi_tasks.fleet.marks import HEARTBEAT_KEY
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Job
 
@@ -89,6 +91,25 @@ def backup() -> str:
     from aseagi_tasks.stores.backup import backup as write
 
     return write(services.records_source(), services.storage(), settings().scratch_root, datetime.now(UTC))
+
+
+@app.task(name="aseagi.control.heartbeat")
+def heartbeat() -> None:
+    """Tell rented machines that clock, control worker and broker live; without it they destroy themselves."""
+    services.redis().set(HEARTBEAT_KEY, datetime.now(UTC).isoformat(), ex=3600)
+
+
+@app.task(name="aseagi.control.give_back_overdue")
+def give_back_overdue() -> int:
+    """Put back what rented machines took longer ago than the visibility time-out and have not done; how many messages.
+
+    For other workers Celery does this; a rented machine may not.
+    """
+    if not services.lets_machines_in():
+        return 0
+    before = time.time() - app.conf.broker_transport_options["visibility_timeout"]
+    redis = services.redis()
+    return sum(broker_access.give_back(redis, instance, before) for instance in broker_access.users(redis))
 
 
 @app.task(name="aseagi.control.certificate")

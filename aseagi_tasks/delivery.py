@@ -43,6 +43,7 @@ from aseagi_tasks.errors import (
     BudgetExceeded,
     Cancelled,
     ConfigError,
+    NotOurs,
     NotSetUp,
     Quarantined,
     RateLimited,
@@ -150,8 +151,15 @@ class StageTask(Task):
         """Run; a final error is in the records before the caller sees it (``on_failure`` would come after)."""
         job_id = self.job_id(self.request.id, args)
         try:
+            return self._answer(job_id, args, kwargs)
+        except NotOurs as exc:
+            log.warning("job %s is another's: %s", job_id, exc)
+            raise Ignore from exc
+
+    def _answer(self, job_id: str, args: Any, kwargs: Any) -> Any:
+        try:
             answer = self.run(*args, **kwargs)
-        except Retry:
+        except (Retry, NotOurs):
             raise
         except (Ignore, Reject):
             self._has_heard(job_id)
@@ -191,7 +199,7 @@ class StageTask(Task):
             lease.limit(settings().stage_limit_s + settings().page_limit_s * settings().max_pages)
             try:
                 yield job
-            except (Ignore, Retry, Cancelled, TransientError, *QUEUE_AWAY):
+            except (Ignore, Retry, Cancelled, TransientError, NotOurs, *QUEUE_AWAY):
                 raise
             except Exception as exc:
                 if not services.records().renew_lease(job_id, name, settings().lease_s):

@@ -136,6 +136,10 @@ class NotFound(DocumentError):
     template = "{0} was not found in {1}."
 
 
+class NotOurs(NotFound):
+    """A rented machine was refused a job: another works on it, or it has ended. Whoever has it goes on."""
+
+
 class Altered(DocumentError):
     """Args: file name, key."""
 

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
     from aseagi_tasks.analysis.analyst import Analyst
     from aseagi_tasks.analysis.claude import ClaudeAnalyst
+    from aseagi_tasks.fleet.invitations import Invitations
     from aseagi_tasks.fleet.vast import Vast
     from aseagi_tasks.reading.recognizer import Recognizer
     from aseagi_tasks.reading.tesseract import Tesseract
     from aseagi_tasks.stores.fleet_records import FleetRecords
+    from aseagi_tasks.stores.gateway import Gateway
     from aseagi_tasks.stores.records import Records
     from aseagi_tasks.stores.storage import Storage
 
@@ -49,6 +51,10 @@ def storage() -> Storage:
             access_key_id=conf.s3_access_key_id,
             secret_access_key=secret.get_secret_value() if secret else None,
         )
+    if conf.storage == "gateway":
+        from aseagi_tasks.stores.gateway import GatewayStorage
+
+        return GatewayStorage(gateway())
     from aseagi_tasks.stores.folder import FolderStorage
 
     return FolderStorage(conf.home / conf.bucket)
@@ -63,9 +69,49 @@ def records() -> Records:
 
         assert conf.supabase_url is not None and conf.supabase_key is not None  # settings() has checked
         return SupabaseRecords(conf.supabase_url, conf.supabase_key.get_secret_value())
+    if conf.records == "gateway":
+        from aseagi_tasks.stores.gateway import gateway_records
+
+        return gateway_records(gateway())
     from aseagi_tasks.stores.sqlite import SqliteRecords
 
     return SqliteRecords(conf.records_file)
+
+
+@cache
+def gateway() -> Gateway:
+    """A rented machine's way to the Droplet."""
+    from aseagi_tasks.stores.gateway import Gateway
+
+    conf = settings()
+    assert conf.gateway_token is not None  # settings() has checked
+    return Gateway(conf.gateway_url, conf.gateway_token.get_secret_value())
+
+
+@cache
+def invitations() -> Invitations:
+    """Who lets rented machines in."""
+    from aseagi_tasks.fleet.authority import Authority
+    from aseagi_tasks.fleet.invitations import Invitations
+
+    conf = settings()
+    return Invitations(redis(), Authority(conf.ca_folder), conf.tunnel_pid_file)
+
+
+def lets_machines_in() -> bool:
+    """Whether rented machines come by enrolment and tunnel: where this installation has an authority of its own."""
+    from aseagi_tasks.fleet.authority import Authority
+
+    return Authority(settings().ca_folder).exists
+
+
+def dismiss(instance_id: str) -> bool:
+    """End all that a rented machine was given, and take its jobs back; whether it had anything. May be repeated."""
+    from datetime import UTC, datetime
+
+    had = invitations().dismiss(instance_id, datetime.now(UTC))
+    records().take_jobs_back(instance_id)
+    return had
 
 
 def records_source() -> Path | str:
@@ -168,15 +214,20 @@ def analyst() -> Analyst:
 
 @cache
 def claude() -> ClaudeAnalyst:
-    """The analyst that asks Claude; its pauses are those of every worker."""
+    """The analyst that asks Claude; its pauses are those of every worker. A rented machine has no key, and no word on
+    the rhythm: the gateway adds the one and keeps the other."""
     from aseagi_tasks.analysis.claude import ClaudeAnalyst
     from aseagi_tasks.analysis.service import Service
     from aseagi_tasks.stores.pace import Pace
 
     conf = settings()
-    assert conf.anthropic_api_key is not None  # settings() has checked
-    key = conf.anthropic_api_key.get_secret_value()
-    return ClaudeAnalyst(Service(key, conf.anthropic_base_url, pace=Pace(redis(), "claude")), conf.claude_model)
+    key, address, pace = conf.anthropic_api_key, conf.anthropic_base_url, None
+    if conf.behind_gateway:
+        key, address = conf.gateway_token, conf.gateway_url
+    else:
+        pace = Pace(redis(), "claude")
+    assert key is not None  # settings() has checked
+    return ClaudeAnalyst(Service(key.get_secret_value(), address, pace=pace), conf.claude_model)
 
 
 @cache
@@ -249,10 +300,13 @@ def notifier() -> Notifier:
 def tell_once(key: str, message: str, *, every_s: int = 86_400) -> bool:
     """Tell the operators, unless they were told under this key within ``every_s``; whether they were told now.
 
-    Where Redis does not answer they are told: twice is better than never.
+    Where Redis does not answer they are told: twice is better than never. A rented machine tells nobody: what they
+    should know, the gateway sees and tells.
     """
     from redis.exceptions import RedisError
 
+    if settings().behind_gateway:
+        return False
     try:
         if not redis().set(f"aseagi:told:{key}", 1, nx=True, ex=every_s):
             return False

@@ -20,6 +20,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from aseagi_tasks.errors import ConfigError
 
 PREFIX = "ASEAGI_"
+#: ``ASEAGI_SUPABASE_KEY_FILE`` names a file that holds ASEAGI_SUPABASE_KEY.
+FILE = "_FILE"
 OcrEngine = Literal["auto", "tesseract", "trocr", "hybrid"]
 CleaningStep = Literal["flatten", "straighten", "even", "despeckle", "rules", "underlines"]
 _LOCAL_OR_HTTPS = re.compile(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])\b")
@@ -54,6 +56,7 @@ class Settings(BaseSettings):
     home: Path = Field(Path("~/.aseagi"), description="Where the embedded stack keeps everything.")
     scratch: Path | None = Field(None, description="Working space for page images; default ASEAGI_HOME/scratch.")
 
+    profile: Literal["embedded", "droplet"] = "embedded"
     broker_url: SecretStr | None = Field(None, description="Redis for the queue; default: an own one under home.")
     cpu_workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
     claude_threads: int = Field(4, ge=1, le=64)
@@ -67,14 +70,14 @@ class Settings(BaseSettings):
     page_limit_s: float = Field(2, ge=0)
     drain_s: int = Field(30, ge=1, le=3600, description="How long a stopping worker may finish what it runs.")
 
-    storage: Literal["folder", "s3"] = "folder"
+    storage: Literal["folder", "s3", "gateway"] = "folder"
     bucket: str = "aseagi-documents"
     s3_endpoint_url: str | None = Field(None, description="For Spaces and other S3 look-alikes.")
     s3_region: str | None = None
     s3_access_key_id: str | None = None
     s3_secret_access_key: SecretStr | None = None
 
-    records: Literal["sqlite", "supabase"] = "sqlite"
+    records: Literal["sqlite", "supabase", "gateway"] = "sqlite"
     supabase_url: str | None = Field(None, description="https://….supabase.co")
     supabase_key: SecretStr | None = Field(None, description="The secret (service) key of the control plane.")
     supabase_jwt_secret: SecretStr | None = Field(None, description="Signs tokens for viewers and rented workers.")
@@ -127,12 +130,37 @@ class Settings(BaseSettings):
     fleet_regions: Annotated[frozenset[str], NoDecode, BeforeValidator(_listed)] = frozenset()
     fleet_boot_s: float = Field(900.0, gt=0)
     fleet_join_s: float = Field(180.0, gt=0)
-    fleet_lifetime_s: float = Field(86_400.0, gt=0)
+    fleet_lifetime_s: float = Field(79_200.0, gt=0)
     fleet_idle_s: float = Field(300.0, ge=0)
     fleet_failures: int = Field(6, ge=1)
     fleet_slowest_s_per_page: float = Field(5.0, gt=0, description="A machine that takes longer is given back.")
     fleet_searches_per_day: int = Field(2_000, ge=1)
+
     instance: str | None = Field(None, description="On a rented machine: the name under which it was rented.")
+    instance_folder: Path | None = Field(None, description="Set on rented machines only: what must outlive a restart.")
+    instance_idle_s: float = Field(1_800, gt=0, description="A rented machine ends itself when no task ran so long,")
+    instance_silent_s: float = Field(600, gt=0, description="or the control plane gave no sign of life,")
+    instance_join_s: float = Field(900, gt=0, description="or it has not joined,")
+    instance_lifetime_s: float = Field(43_200, gt=0, le=82_800, description="or it is this old.")
+    instance_drain_s: float = Field(120, gt=0, description="How long what runs then may go on.")
+    instance_step_s: float = Field(120, gt=0, description="How long one step of joining may take.")
+    control_url: str | None = Field(None, description="Where a rented machine enrolls: https address of the Droplet.")
+    control_ca_file: Path | None = Field(None, description="Who signed its certificate, if no public authority did.")
+    bootstrap_token: SecretStr | None = Field(None, description="Of one launch, for a few minutes.")
+    tunnel_port: int = Field(6379, ge=1, le=65535, description="Where a rented machine finds Redis on loopback.")
+    gateway_port: int = Field(8082, ge=1, le=65535, description="The worker gateway, or a machine's way to it.")
+    gateway_token: SecretStr | None = Field(None, description="Of a rented machine; opens the jobs it was given.")
+    gateway_jobs: int = Field(400, ge=1, description="Open jobs that one rented machine has at a time.")
+    gateway_calls_per_s: float = Field(50, gt=0, description="Of one rented machine.")
+    gateway_claude_usd: float = Field(2.0, gt=0, description="What Claude may cost through one rented machine.")
+    canary_command: str | None = Field(None, description="Measures a rented machine; prints seconds_per_page as JSON.")
+
+    public_name: str = Field("localhost", pattern=r"^[a-z0-9.-]+$", description="What the Droplet is called.")
+    listen_address: str = Field("0.0.0.0", description="Where the Droplet's open ports listen.")
+    http_port: int = Field(80, ge=1, le=65535)
+    https_port: int = Field(443, ge=1, le=65535)
+    tunnel_public_port: int = Field(6380, ge=1, le=65535, description="Where rented machines come in.")
+    redis_port: int = Field(6379, ge=1, le=65535, description="On the Droplet's loopback.")
 
     telegram_token: SecretStr | None = Field(None, description="From @BotFather; with it, the bot runs.")
     telegram_base_url: str = "https://api.telegram.org"
@@ -165,6 +193,10 @@ class Settings(BaseSettings):
             raise ValueError(
                 "ASEAGI_SUPABASE_URL begins with https:// (http:// only on this machine): it carries a key"
             )
+        if self.control_url and not re.match(r"https://|http://127\.0\.0\.1\b", self.control_url):
+            raise ValueError("ASEAGI_CONTROL_URL begins with https://: a token goes there")
+        if "gateway" in (self.storage, self.records) and self.gateway_token is None:
+            raise ValueError("ASEAGI_STORAGE=gateway and ASEAGI_RECORDS=gateway need ASEAGI_GATEWAY_TOKEN")
         if not _LOCAL_OR_HTTPS.match(self.telegram_base_url):
             raise ValueError("ASEAGI_TELEGRAM_BASE_URL begins with https:// (http:// only here): it carries a key")
         if self.telegram_webhook_url and not _LOCAL_OR_HTTPS.match(self.telegram_webhook_url):
@@ -174,7 +206,7 @@ class Settings(BaseSettings):
             raise ValueError(
                 "ASEAGI_TELEGRAM_WEBHOOK_URL needs ASEAGI_TELEGRAM_WEBHOOK_SECRET: 16 to 256 letters, digits, _ and -"
             )
-        if self.analyst == "claude" and self.anthropic_api_key is None:
+        if self.analyst == "claude" and self.anthropic_api_key is None and self.gateway_token is None:
             raise ValueError("ASEAGI_ANALYST=claude needs ASEAGI_ANTHROPIC_API_KEY")
         for people in (self.monitor_operators, self.monitor_viewers):
             if people and not all(re.match(r"[^:,]+:[^:,]+$", one) for one in people.get_secret_value().split(",")):
@@ -204,12 +236,43 @@ class Settings(BaseSettings):
         """Redis address for Celery. May hold a password: never log it."""
         if self.broker_url is not None:
             return self.broker_url.get_secret_value()
+        if self.profile == "droplet":
+            try:
+                return self.broker_file.read_text()
+            except OSError as exc:
+                cure = "`aseagi up --profile droplet` makes it; whoever reads it must be who runs that."
+                raise ConfigError(str(self.broker_file), f"cannot be read ({exc.strerror}).", cure) from None
         return f"redis+socket://{self.redis_socket}"
+
+    @property
+    def broker_file(self) -> Path:
+        """The control plane's login at the Droplet's own Redis; made when it first starts."""
+        return self.home / "secrets" / "broker_url"
 
     @property
     def records_file(self) -> Path:
         """The SQLite records, where they are in use."""
         return self.home / "records.sqlite3"
+
+    @property
+    def behind_gateway(self) -> bool:
+        """Whether this is a rented machine that reaches bucket, records and Claude by the worker gateway only."""
+        return self.records == "gateway"
+
+    @property
+    def gateway_url(self) -> str:
+        """Where the worker gateway answers: on the Droplet, and at a rented machine's end of the tunnel."""
+        return f"http://127.0.0.1:{self.gateway_port}"
+
+    @property
+    def ca_folder(self) -> Path:
+        """The certificate authority of the tunnel, where this machine is the Droplet."""
+        return self.home / "ca"
+
+    @property
+    def tunnel_pid_file(self) -> Path:
+        """Who is told when a certificate was revoked."""
+        return self.home / "run" / "tunnel.pid"
 
     @property
     def scratch_root(self) -> Path:
@@ -224,24 +287,50 @@ class Settings(BaseSettings):
         return self.analyst
 
 
+#: Each of these may stand in a file.
+SECRETS = tuple(name for name, field in Settings.model_fields.items() if SecretStr in get_args(field.annotation))
+
+
 def load(env_file: Path = Path(".env")) -> Settings:
     """Read and validate the settings from this process's environment and ``env_file``.
+
+    A secret may stand in a file instead, named by ``ASEAGI_…_FILE``: an environment is inherited, a file is not.
 
     Raises:
         ConfigError: a value is wrong or missing, or a variable begins with ``ASEAGI_`` and is not known.
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    for variable in (*os.environ, *dotenv_values(env_file)):
-        if variable.upper().startswith(PREFIX) and variable.upper() not in known:
-            nearest = difflib.get_close_matches(variable.upper(), sorted(known), n=1, cutoff=0)[0]
+    files = {f"{PREFIX}{name.upper()}{FILE}": name for name in SECRETS}
+    given = {name.upper(): value for name, value in {**dotenv_values(env_file), **os.environ}.items()}
+    for variable in given:
+        if variable.startswith(PREFIX) and variable not in known and variable not in files:
+            nearest = difflib.get_close_matches(variable, sorted(known), n=1, cutoff=0)[0]
             raise ConfigError(variable, "is not a setting.", f"Did you mean {nearest}? .env.example lists all.")
+    secrets = {name: _secret(variable, given) for variable, name in files.items() if given.get(variable)}
     try:
-        return Settings(_env_file=env_file)  # type: ignore[call-arg]
+        return Settings(_env_file=env_file, **secrets)  # type: ignore[call-arg, arg-type]
     except ValidationError as exc:
         first = exc.errors()[0]
         variable = PREFIX + str(first["loc"][0]).upper() if first["loc"] else "Settings"
         message = first["msg"].removeprefix("Value error, ")
         raise ConfigError(variable, message + ".", "See .env.example for what it takes.") from None
+
+
+def _secret(variable: str, given: Mapping[str, str | None]) -> SecretStr:
+    """What the file says that this variable names."""
+    if given.get(variable.removesuffix(FILE)):
+        raise ConfigError(variable, f"and {variable.removesuffix(FILE)} are both set.", "Keep one of them.")
+    path = Path(given[variable] or "").expanduser()
+    try:
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(
+            variable, f"{path} cannot be read ({exc}).", "It names a file that holds the secret."
+        ) from None
+    if not text or "\n" in text:
+        said = "is empty" if not text else "has more than one line"
+        raise ConfigError(variable, f"{path} {said}.", "The file holds the secret and nothing else.")
+    return SecretStr(text)
 
 
 @lru_cache(maxsize=1)

@@ -23,7 +23,7 @@ from aseagi_tasks import keys, leases, services
 from aseagi_tasks.admission import check_disk, check_scratch, feed_if_possible, message_priority, the_chain
 from aseagi_tasks.celery import app
 from aseagi_tasks.delivery import ProcessTask, StageTask, stage, tell_waiting
-from aseagi_tasks.documents import FINAL, Priority, Reading
+from aseagi_tasks.documents import FINAL, Priority, Reading, Source
 from aseagi_tasks.errors import Cancelled, NotFound
 from aseagi_tasks.notify import ConsoleNotifier
 from aseagi_tasks.settings import settings
@@ -173,6 +173,9 @@ def _register(job_id: str, source: str) -> Document:
     there = storage.stat(key)
     if there is None:
         raise NotFound(source, "the bucket" + (": give an absolute path for a file" if Path(source).exists() else ""))
+    if conf.behind_gateway:  # which looks at the bytes for itself and believes nothing else
+        unseen = Source(key=key, name=key, sha256="0" * 64, bytes=there.bytes, media_type="application/pdf")
+        return records.register_document(job_id, unseen, now)
     conf.scratch_root.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=conf.scratch_root) as folder:
         path = Path(folder) / "intake"

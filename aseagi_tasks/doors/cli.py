@@ -9,19 +9,20 @@ from __future__ import annotations
 import contextlib
 import getpass
 import logging
+import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from aseagi_tasks import __version__, services
 from aseagi_tasks.documents import Priority, Status
-from aseagi_tasks.doors import api_tokens, certifying, fleet_cli, keeping, users
+from aseagi_tasks.doors import api_tokens, ca_cli, certifying, fleet_cli, keeping, users
 from aseagi_tasks.doors.terminal import Json, err, out, print_json
 from aseagi_tasks.errors import AseagiError, ConfigError, RecordsUnavailable
 from aseagi_tasks.settings import settings
@@ -38,6 +39,7 @@ app.add_typer(users.app, name="users")
 app.add_typer(api_tokens.app, name="api-token")
 app.add_typer(certifying.app)
 app.add_typer(fleet_cli.app, name="fleet", rich_help_panel="Rented machines")
+app.add_typer(ca_cli.app, name="ca", rich_help_panel="Rented machines")
 
 Level = Annotated[Priority, typer.Option(help="high goes before normal before low.")]
 Engine = Annotated[
@@ -75,6 +77,10 @@ def _root(
 @app.command()
 def up(
     paths: Annotated[list[Path] | None, typer.Argument(help="Documents and folders to process once it runs.")] = None,
+    profile: Annotated[
+        Literal["embedded", "droplet"] | None,
+        typer.Option(help="droplet: the control plane behind nginx and the tunnel, no workers. Default: as set."),
+    ] = None,
 ) -> None:
     """Run the stack here until Ctrl-C: redis, workers, beat and the monitor.
 
@@ -83,6 +89,9 @@ def up(
     from aseagi_tasks.doors.following import find
     from aseagi_tasks.doors.stack import Stack
 
+    if profile is not None:
+        os.environ["ASEAGI_PROFILE"] = profile
+        settings.cache_clear()
     conf, files = settings(), list(find(paths or ()))
     stack = Stack(conf)
     with _signals() as interrupted:
@@ -97,7 +106,12 @@ def up(
                 conf.home / conf.bucket / "processed" if conf.storage == "folder" else f"s3://{conf.bucket}/processed"
             )
             out.print(f"\nResults  {where}", highlight=False, soft_wrap=True)
-            out.print(f"Monitor  http://{conf.monitor_address}:{conf.monitor_port}", highlight=False)
+            if conf.profile == "droplet":
+                port = "" if conf.https_port == 443 else f":{conf.https_port}"
+                out.print(f"Monitor  https://{conf.public_name}{port}", highlight=False)
+                out.print(f"Tunnel   {conf.public_name}:{conf.tunnel_public_port}", highlight=False)
+            else:
+                out.print(f"Monitor  http://{conf.monitor_address}:{conf.monitor_port}", highlight=False)
             out.print("Try      aseagi search WORDS · aseagi show ID · aseagi process FILE   (Ctrl-C stops everything)")
             while not interrupted.is_set() and stack.pid is not None:
                 watch()
@@ -142,7 +156,7 @@ def process(
     services.ocr_engine(ocr)
     conf, files = settings(), list(find(paths))
     stack = Stack(conf, monitor=False)
-    own = conf.broker_url is None and stack.pid is None
+    own = conf.broker_url is None and conf.profile == "embedded" and stack.pid is None
     with _signals():
         try:
             if own:

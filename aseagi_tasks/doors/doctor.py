@@ -38,11 +38,14 @@ def checks(settings: Settings) -> Iterator[Check]:
     """Look at each thing in turn."""
     version = ".".join(map(str, sys.version_info[:3]))
     yield Check("python", version, "" if sys.version_info >= (3, 11) else "Install Python 3.11 or newer.")
+    reads = settings.profile == "embedded"  # the Droplet reads nothing, and its redis may be another container's
     for name, (oldest, apt, brew) in PROGRAMS.items():
-        if name != "redis-server" or settings.broker_url is None:
+        wanted = name != "redis-server" or settings.broker_url is None
+        if name.startswith("pdf") or (reads and wanted):
             yield _program(name, oldest, f"apt-get install {apt} (or: brew install {brew})")
-    yield _languages(settings)
-    yield _attempt("recognition", _recognition)
+    if reads:
+        yield _languages(settings)
+        yield _attempt("recognition", _recognition)
     yield _space(settings)
     yield _attempt("storage", lambda: _round_trip(settings))
     yield _attempt("records", lambda: _records(settings))
@@ -138,7 +141,7 @@ def _broker(settings: Settings) -> Check:
 
     from aseagi_tasks.celery import app
 
-    if settings.broker_url is None and Stack(settings).pid is None:
+    if settings.broker_url is None and settings.profile == "embedded" and Stack(settings).pid is None:
         return Check("broker", "the stack is not running", "`aseagi up` starts it.", fatal=False)
     try:
         with app.connection_for_write() as connection:

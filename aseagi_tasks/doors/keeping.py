@@ -39,6 +39,29 @@ def migrate(as_json: Json = False) -> None:
 
 
 @app.command(rich_help_panel=_PANEL)
+def setup_bucket(
+    origins: Annotated[
+        list[str] | None,
+        typer.Option("--origin", help="Pages that read by signed links, e.g. https://aseagi.example.com."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make the bucket (ASEAGI_BUCKET) if it is missing; keep versions, let leftovers expire, let pages read from it."""
+    from aseagi_tasks.stores.bucket import set_up
+    from aseagi_tasks.stores.s3 import S3Storage
+
+    storage, conf = services.storage(), settings()
+    if not isinstance(storage, S3Storage):
+        raise ConfigError("ASEAGI_STORAGE", "is a folder, which needs no set-up.", "ASEAGI_STORAGE=s3 for a bucket.")
+    known = [f"https://{conf.public_name}"] if conf.public_name != "localhost" else []
+    changed = set_up(storage, origins or known)
+    if as_json:
+        print_json(changed)
+    else:
+        out.print("\n".join(changed) or f"{conf.bucket} is set up already.", highlight=False, soft_wrap=True)
+
+
+@app.command(rich_help_panel=_PANEL)
 def export_records(
     file: Annotated[Path, typer.Argument(help="JSON lines; appears when it is complete.")], as_json: Json = False
 ) -> None:

@@ -1,4 +1,6 @@
-"""What a rented machine runs: the canary, then workers. ``python -m aseagi_tasks.doors.rented``.
+"""A rented machine without a tunnel: the canary, then workers. ``python -m aseagi_tasks.doors.rented``.
+
+One that comes by enrolment is ``fleet.instance``, and takes the canary from here.
 
 The addresses of Redis, storage and records come with its environment, and its name: ``ASEAGI_INSTANCE``. The provider
 starts a container again when it ends; one that was told to leave, or that failed its canary, then starts no worker and
@@ -20,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from aseagi_tasks import services
+from aseagi_tasks.fleet.groups import groups
 from aseagi_tasks.fleet.worker import CANARY, CANARY_DPI, CANARY_PAGES, Presence, judge
 from aseagi_tasks.settings import settings
 
@@ -56,30 +59,16 @@ def main() -> int:
 
 def worker_commands(instance_id: str) -> dict[str, list[str]]:
     """Node name → command: readers, analysts, and where a model reads lines one process that owns it."""
-    conf = settings()
-    celery = [sys.executable, "-m", "celery", "-A", "aseagi_tasks", "worker", "--loglevel", conf.log_level]
-    celery += ["--without-gossip", "--without-mingle"]
-    owns_model = services.ocr_engine()[0] != "tesseract"
-    groups = {
-        "reading": ({"cpu"} if owns_model else {"cpu", "gpu"}, "prefork", conf.cpu_workers),
-        "lines": ({"gpu"} if owns_model else set(), "threads", conf.ocr_threads),
-        "analysis": ({"claude"}, "threads", conf.claude_threads),
-    }
-    return {
-        f"{name}@{instance_id}": [
-            *celery,
-            "-n",
-            f"{name}@{instance_id}",
-            "-Q",
-            ",".join(queues),
-            "-P",
-            pool,
-            "-c",
-            str(c),
-        ]
-        for name, (wanted, pool, c) in groups.items()
-        if (queues := sorted(wanted & conf.fleet_queues))
-    }
+    conf, celery = settings(), [sys.executable, "-m", "celery", "-A", "aseagi_tasks"]
+    made = groups(
+        owns_model=services.ocr_engine()[0] != "tesseract",
+        cpu_workers=conf.cpu_workers,
+        ocr_threads=conf.ocr_threads,
+        claude_threads=conf.claude_threads,
+        queues=conf.fleet_queues,
+    )
+    nodes = {f"{name}@{instance_id}": group for name, group in made.items()}
+    return {node: [*celery, *group.arguments(node, conf.log_level)] for node, group in nodes.items()}
 
 
 def _pass_canary(presence: Presence, instance_id: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import configparser
 import io
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -23,7 +24,9 @@ from xmlrpc.client import ServerProxy
 import redis
 
 from aseagi_tasks import services
+from aseagi_tasks.doors import droplet
 from aseagi_tasks.errors import ConfigError, TransientError
+from aseagi_tasks.fleet.groups import Group, groups
 from aseagi_tasks.settings import Settings
 
 #: The project's top folder: celeryconfig.py and flower/ lie there.
@@ -109,13 +112,23 @@ class Stack:
             say("starting redis")
             self._rpc().supervisor.startProcess("redis", False)
             self._until(self._redis_answers, "redis", "redis.log")
-        say("starting workers" + (", beat and monitor" if self.monitor else " and beat"))
+        conf = self.settings
+        what = "the control plane" if conf.profile == "droplet" else "workers"
+        say(f"starting {what}, beat and monitor" if self.monitor else f"starting {what} and beat")
         for name in self._programs():
             if name != "redis":
                 self._rpc().supervisor.startProcess(name, False)
         self._until(self._workers_answer, "the workers", "reading.log")
         if self.monitor:
-            self._until(self._monitor_answers, "the monitor", "monitor.log")
+            self._until(
+                lambda: _accepts(self.settings.monitor_address, self.settings.monitor_port),
+                "the monitor",
+                "monitor.log",
+            )
+        if self.settings.profile == "droplet":
+            address = self.settings.listen_address or "127.0.0.1"
+            self._until(lambda: _accepts(address, self.settings.https_port), "nginx", "web.log")
+            self._until(lambda: _accepts(address, self.settings.tunnel_public_port), "the tunnel", "tunnel.log")
 
     def stop(self) -> None:
         """Drain and stop everything, in order: clock and monitor, workers, redis last. Returns when all have left."""
@@ -158,22 +171,33 @@ class Stack:
     def _programs(self) -> dict[str, tuple[int, str]]:
         """Name → (place in the order of starting, command line); stopping goes the other way."""
         conf, celery = self.settings, f"{sys.executable} -m celery -A aseagi_tasks"
-        worker = f"{celery} worker --loglevel {conf.log_level} --without-gossip --without-mingle"
-        queues = "cpu" if self._owns_model else "cpu,gpu"
+        workers = groups(
+            owns_model=self._owns_model,
+            cpu_workers=conf.cpu_workers,
+            ocr_threads=conf.ocr_threads,
+            claude_threads=conf.claude_threads,
+        )
+        if conf.profile == "droplet":
+            workers = {}  # rented machines do the work
+        # where machines are rented, a long backup must not delay the heartbeat that they live by
+        workers["control"] = Group("control", "threads", 4 if conf.profile == "droplet" else 1)
         programs = {
-            "reading": (20, f"{worker} -n reading@%%h -Q {queues} -P prefork -c {conf.cpu_workers}"),
-            "analysis": (20, f"{worker} -n analysis@%%h -Q claude -P threads -c {conf.claude_threads}"),
-            "control": (20, f"{worker} -n control@%%h -Q control -P threads -c 1"),
-            "beat": (30, f"{celery} beat --loglevel {conf.log_level} -s {self.run / 'beat'} --pidfile="),
+            name: (20, f"{celery} {shlex.join(group.arguments(f'{name}@%%h', conf.log_level))}")
+            for name, group in workers.items()
         }
-        if self._owns_model:  # one process owns the model; documents are its threads
-            programs["lines"] = (20, f"{worker} -n lines@%%h -Q gpu -P threads -c {conf.ocr_threads}")
+        programs["beat"] = (30, f"{celery} beat --loglevel {conf.log_level} -s {self.run / 'beat'} --pidfile=")
         if conf.telegram_token is not None:
             programs["bot"] = (30, f"{sys.executable} -m aseagi_tasks.doors.bot")
         if self.monitor:
             programs["monitor"] = (30, f"{celery} flower --conf={ROOT / 'flower' / 'flowerconfig.py'}")
         if conf.broker_url is None:
             programs["redis"] = (10, f"{_program('redis-server')} {self.run / 'redis.conf'}")
+        if conf.profile == "droplet":
+            programs["tunnel"] = (15, f"{_program('stunnel')} {self.run / 'stunnel.conf'}")
+            programs["gateway"] = (30, f"{sys.executable} -m aseagi_tasks.doors.gateway")
+            programs["web"] = (40, f"{_program('nginx')} -c {self.run / 'nginx.conf'} -e stderr")
+            droplet.prepare(conf)
+        elif conf.broker_url is None:
             (self.run / "redis.conf").write_text(redis_configuration(conf))
         return programs
 
@@ -189,6 +213,7 @@ class Stack:
             "pidfile": str(self.run / "supervisord.pid"),
             "childlogdir": str(self.logs),
             "minfds": "1024",
+            "umask": "077",  # documents are their owner's
         }
         ini["unix_http_server"] = {"file": str(self.run / "supervisor.sock"), "chmod": "0700"}
         ini["rpcinterface:supervisor"] = {
@@ -217,21 +242,27 @@ class Stack:
     def _environment(self) -> dict[str, str]:
         """This process's, with its settings made absolute and one thread per recognizer."""
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        home = {"ASEAGI_HOME": str(self.settings.home)}
-        return {**os.environ, **home, "PYTHONPATH": path, "OMP_THREAD_LIMIT": "1"}
+        ours = {"ASEAGI_HOME": str(self.settings.home), "ASEAGI_PROFILE": self.settings.profile}
+        return {**os.environ, **ours, "PYTHONPATH": path, "OMP_THREAD_LIMIT": "1"}
 
     def _check(self) -> None:
-        if self.settings.broker_url is None:
+        conf = self.settings
+        if conf.broker_url is None:
             _program("redis-server")
-        if self.monitor and self.settings.monitor_port:
+        ports = [("MONITOR_PORT", conf.monitor_address)] if self.monitor else []
+        if conf.profile == "droplet":
+            ports += [(f"{name}_PORT", conf.listen_address) for name in ("HTTP", "HTTPS", "TUNNEL_PUBLIC")]
+            ports += [(f"{name}_PORT", "127.0.0.1") for name in ("REDIS", "GATEWAY")]
+        for name, address in ports:
+            port = getattr(conf, name.lower())
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
-                    probe.bind((self.settings.monitor_address, self.settings.monitor_port))
+                    probe.bind((address, port))
                 except OSError as exc:
                     raise ConfigError(
-                        "ASEAGI_MONITOR_PORT",
-                        f"{self.settings.monitor_port} cannot be listened on ({exc.strerror}).",
+                        f"ASEAGI_{name}",
+                        f"{port} cannot be listened on ({exc.strerror}).",
                         "Set another one, or end what uses it.",
                     ) from exc
 
@@ -252,22 +283,16 @@ class Stack:
 
     def _redis_answers(self) -> bool:
         try:
-            return bool(redis.Redis(unix_socket_path=str(self.settings.redis_socket), socket_timeout=2).ping())
+            address = self.settings.broker.replace("redis+socket://", "unix://", 1)
+            return bool(redis.Redis.from_url(address, socket_timeout=2).ping())
         except redis.RedisError:
             return False
 
     def _workers_answer(self) -> bool:
         from aseagi_tasks.celery import app
 
-        workers = 4 if self._owns_model else 3
+        workers = 1 if self.settings.profile == "droplet" else 4 if self._owns_model else 3
         return len(app.control.ping(timeout=0.4, limit=workers)) >= workers
-
-    def _monitor_answers(self) -> bool:
-        try:
-            with socket.create_connection((self.settings.monitor_address, self.settings.monitor_port), timeout=1):
-                return True
-        except OSError:
-            return False
 
     def _until(self, ready: Callable[[], bool], what: str, log: str) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -294,10 +319,19 @@ def redis_configuration(settings: Settings) -> str:
 
 
 def _program(name: str) -> str:
-    path = shutil.which(name)
+    path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin")
     if path is None:
-        raise ConfigError(name, "is not installed.", f"apt-get install {name} (or: brew install redis).")
+        package = {"stunnel": "stunnel4", "nginx": "nginx-light"}.get(name, name)
+        raise ConfigError(name, "is not installed.", f"apt-get install {package} (or: brew install {name}).")
     return path
+
+
+def _accepts(address: str, port: int) -> bool:
+    try:
+        with socket.create_connection((address, port), timeout=1):
+            return True
+    except OSError:
+        return False
 
 
 def _is_alive(pid: int) -> bool:

@@ -70,11 +70,6 @@ class Heard(NamedTuple):
         """For how long none of its nodes has had anything in hand."""
         return min((node.idle_s for node in self.nodes.values() if node), default=0.0)
 
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Ids of everything in hand."""
-        return tuple(task for node in self.nodes.values() if node for task in node.tasks)
-
 
 class Presence:
     """Says and reads what instances say of themselves."""
@@ -91,11 +86,8 @@ class Presence:
             pipe.execute()
 
     def beat(self, instance_id: str, name: str, node: Node) -> None:
-        """A node is there, and what it has in hand. What it had is kept longer, to be handed back if it dies."""
-        with self._redis.pipeline() as pipe:
-            pipe.set(f"{_key(instance_id)}:{name}", json.dumps(node), ex=SILENT_S)
-            pipe.hset(_key(instance_id), f"tasks:{name}", json.dumps(node.tasks))
-            pipe.execute()
+        """A node is there, and what it has in hand."""
+        self._redis.set(f"{_key(instance_id)}:{name}", json.dumps(node), ex=SILENT_S)
 
     def is_to_leave(self, instance_id: str) -> bool:
         """Whether the control plane wants it to take no work."""
@@ -118,11 +110,6 @@ class Presence:
             for i, said in zip(ids, hashes, strict=True)
             if said
         }
-
-    def last_tasks(self, instance_id: str) -> set[str]:
-        """Ids of what its nodes had in hand when they were last heard."""
-        found: dict[bytes, bytes] = self._redis.hgetall(_key(instance_id))  # type: ignore[assignment]
-        return {task for name, value in found.items() if name.startswith(b"tasks:") for task in json.loads(value)}
 
     def forget(self, instance_id: str) -> None:
         """It is gone."""

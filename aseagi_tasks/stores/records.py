@@ -310,6 +310,21 @@ class Records(UserRecords, Protocol):
             limit: at most so many.
         """
 
+    def give_job(self, job_id: str, instance_id: str, at_most: int) -> Job | None:
+        """Give an open job on which nobody else works to a rented instance, whichever had it before.
+
+        Args:
+            at_most: open jobs that an instance has at a time; those that wait for something are not counted.
+        Returns:
+            None if it has ended, another holds its lease, or the instance has so many already.
+        """
+
+    def given_jobs(self, instance_id: str, ended_since: datetime) -> list[Job]:
+        """An instance's jobs: those that are open and wait for nothing, and those that ended since."""
+
+    def take_jobs_back(self, instance_id: str) -> int:
+        """An instance's jobs are nobody's; how many."""
+
     def job(self, job_id: str) -> Job:
         """One job; an unambiguous beginning of its id will do. Raises NotFound."""
 

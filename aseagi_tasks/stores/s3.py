@@ -56,8 +56,8 @@ class S3Storage:
 
     def put(self, key: str, body: bytes) -> None:
         """Write a small object."""
-        with self._translated(f"writing {key}", keys.check(key)):
-            self._client.put_object(
+        with self.translated(f"writing {key}", keys.check(key)):
+            self.client.put_object(
                 Bucket=self.bucket,
                 Key=key,
                 Body=body,
@@ -67,22 +67,22 @@ class S3Storage:
 
     def get(self, key: str) -> bytes:
         """Read a small object."""
-        with self._translated(f"reading {key}", keys.check(key)):
-            body: bytes = self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        with self.translated(f"reading {key}", keys.check(key)):
+            body: bytes = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
             return body
 
     def upload(self, path: Path, key: str) -> None:
         """Copy a file in, streaming (multipart above 8 MiB), checksum verified by the store."""
         extra = {"ContentType": keys.content_type(key), "ChecksumAlgorithm": "CRC32"}
-        with self._translated(f"writing {key}", keys.check(key)):
-            self._client.upload_file(str(path), self.bucket, key, ExtraArgs=extra, Config=self._transfer())
+        with self.translated(f"writing {key}", keys.check(key)):
+            self.client.upload_file(str(path), self.bucket, key, ExtraArgs=extra, Config=self._transfer())
 
     def download(self, key: str, path: Path) -> None:
         """Copy an object out, streaming; ``path`` appears only when complete."""
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        with self._translated(f"reading {key}", keys.check(key)):
+        with self.translated(f"reading {key}", keys.check(key)):
             try:
-                self._client.download_file(self.bucket, key, str(partial), Config=self._transfer())
+                self.client.download_file(self.bucket, key, str(partial), Config=self._transfer())
                 partial.replace(path)
             finally:
                 partial.unlink(missing_ok=True)
@@ -91,18 +91,18 @@ class S3Storage:
         """The object as listed, or None."""
         keys.check(key)
         try:
-            with self._translated(f"looking at {key}", key):
-                found = self._client.head_object(Bucket=self.bucket, Key=key)
+            with self.translated(f"looking at {key}", key):
+                found = self.client.head_object(Bucket=self.bucket, Key=key)
         except NotFound:
             return None
         return Stored(key, found["ContentLength"], found["LastModified"])
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """Objects whose key begins with ``prefix``, by key, a thousand in memory at a time."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         walk = iter(pages)
         while True:
-            with self._translated(f"listing {prefix}", prefix):
+            with self.translated(f"listing {prefix}", prefix):
                 page = next(walk, None)
             if page is None:
                 return
@@ -111,8 +111,8 @@ class S3Storage:
 
     def delete(self, key: str) -> None:
         """Remove; a key that is not there is success."""
-        with self._translated(f"removing {key}", keys.check(key)):
-            self._client.delete_object(Bucket=self.bucket, Key=key)
+        with self.translated(f"removing {key}", keys.check(key)):
+            self.client.delete_object(Bucket=self.bucket, Key=key)
 
     def delete_all(self, prefix: str) -> int:
         """Remove everything below a prefix (not empty, ends with ``/``); returns how many."""
@@ -137,7 +137,8 @@ class S3Storage:
         return self._signed("put_object", key, expires_s)
 
     @property
-    def _client(self) -> Any:
+    def client(self) -> Any:
+        """The SDK's own, this process's."""
         with self._lock:
             if self._opened is None or self._opened[0] != os.getpid():
                 import boto3
@@ -163,21 +164,21 @@ class S3Storage:
         )
 
     def _signed(self, operation: str, key: str, expires_s: int) -> str:
-        with self._translated("signing an address", keys.check(key)):
-            url: str = self._client.generate_presigned_url(
+        with self.translated("signing an address", keys.check(key)):
+            url: str = self.client.generate_presigned_url(
                 operation, Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=expires_s
             )
             return url
 
     def _delete_batch(self, prefix: str, batch: Sequence[dict[str, str]]) -> int:
-        with self._translated(f"removing {prefix}", prefix):
-            answer = self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})
+        with self.translated(f"removing {prefix}", prefix):
+            answer = self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})
         if answer.get("Errors"):
             raise StorageUnavailable(f"removing {prefix}", answer["Errors"][0].get("Message", "refused"))
         return len(batch)
 
     @contextmanager
-    def _translated(self, doing: str, key: str) -> Iterator[None]:
+    def translated(self, doing: str, key: str) -> Iterator[None]:
         """The SDK's errors in our words."""
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError

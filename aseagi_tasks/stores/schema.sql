@@ -40,6 +40,7 @@ CREATE TABLE processing_jobs (
     finished_at TEXT,
     error_class TEXT,
     error_message TEXT,
+    instance_id TEXT,
     again INTEGER NOT NULL DEFAULT 0 CHECK (again IN (0, 1)),
     ocr_engine TEXT,
     waits_for TEXT,
@@ -51,6 +52,7 @@ CREATE TABLE processing_jobs (
 ) STRICT;
 CREATE INDEX jobs_by_age ON processing_jobs (created_at);
 CREATE INDEX jobs_by_status ON processing_jobs (status, created_at);
+CREATE INDEX jobs_by_instance ON processing_jobs (instance_id) WHERE instance_id IS NOT NULL;
 CREATE INDEX jobs_by_lease ON processing_jobs (lease_until) WHERE lease_until IS NOT NULL;
 CREATE INDEX jobs_to_admit ON processing_jobs
     ((CASE priority WHEN 'high' THEN 0 WHEN 'normal' THEN 1 ELSE 2 END), created_at, job_id)

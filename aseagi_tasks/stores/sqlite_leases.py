@@ -1,4 +1,4 @@
-"""Who works on which job, in SQLite: stages begun and ended, leases, admission.
+"""Who works on which job, in SQLite: stages begun and ended, leases, admission, jobs given to rented instances.
 
 Leases are told by the machine's clock that runs from its start and that nobody sets, with the name of that start: a
 clock that is put forward ends none, and after a restart of the machine, which no worker survives, all are over.
@@ -194,6 +194,37 @@ class SqliteLeases(SqliteFile):
                     )
                     admitted.append(one_job(db, row["job_id"]))
             return admitted
+
+    # -- rented instances
+
+    def give_job(self, job_id: str, instance_id: str, at_most: int) -> Job | None:
+        """Give an open job to a rented instance; None if another holds it, or it has so many already."""
+        values = {"job": job_id, "instance": instance_id, "most": at_most, **_clock(0)}
+        with self._write("giving a job") as db:
+            given = db.execute(
+                f"UPDATE processing_jobs SET instance_id = :instance WHERE job_id = :job AND {OPEN}"
+                f" AND (instance_id IS :instance OR ((lease_holder IS NULL OR {_OVER})"
+                " AND :most > (SELECT count(*) FROM processing_jobs WHERE instance_id = :instance"
+                f" AND waits_for IS NULL AND {OPEN})))",
+                values,
+            )
+            return one_job(db, job_id) if given.rowcount else None
+
+    def given_jobs(self, instance_id: str, ended_since: datetime) -> list[Job]:
+        """An instance's jobs: those that are open and wait for nothing, and those that ended since."""
+        rows = self._read(
+            "listing an instance's jobs",
+            f"SELECT {JOB} FROM processing_jobs job WHERE instance_id = ? AND waits_for IS NULL"
+            " AND (finished_at IS NULL OR finished_at >= ?) ORDER BY created_at, rowid",
+            (instance_id, iso(ended_since)),
+        )
+        return [job_of(row) for row in rows]
+
+    def take_jobs_back(self, instance_id: str) -> int:
+        """An instance's jobs are nobody's; how many."""
+        with self._write("taking jobs back") as db:
+            sql = "UPDATE processing_jobs SET instance_id = NULL WHERE instance_id = ?"
+            return db.execute(sql, (instance_id,)).rowcount
 
 
 def one_job(db: sqlite3.Connection, job_id: str) -> Job:

@@ -195,6 +195,22 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers):
         order: tuple[Priority, ...] = ("high", "normal", "low")
         return sorted(map(_job, rows), key=lambda job: (order.index(job.priority), job.created_at, job.job_id))
 
+    # -- rented instances
+
+    def give_job(self, job_id: str, instance_id: str, at_most: int) -> Job | None:
+        """Give an open job to a rented instance; None if another holds it, or it has so many already."""
+        values = {"p_job_id": job_id, "p_instance_id": instance_id, "p_at_most": at_most}
+        return next((_job(row) for row in self._call("give_job", values)), None)
+
+    def given_jobs(self, instance_id: str, ended_since: datetime) -> list[Job]:
+        """An instance's jobs: those that are open and wait for nothing, and those that ended since."""
+        values = {"p_instance_id": instance_id, "p_ended_since": ended_since.isoformat()}
+        return [_job(row) for row in self._call("given_jobs", values)]
+
+    def take_jobs_back(self, instance_id: str) -> int:
+        """An instance's jobs are nobody's; how many."""
+        return int(self._call("take_jobs_back", {"p_instance_id": instance_id}))
+
     # -- costs
 
     def charge(self, job_id: str | None, kind: str, usd: float, *, once: str, detail: Mapping[str, Any]) -> bool:

@@ -7,15 +7,17 @@ import time
 import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import get_args
+from typing import Any, get_args
 
 from redis.exceptions import RedisError
 
 from aseagi_tasks import services
-from aseagi_tasks.celery import app, give_back
+from aseagi_tasks.celery import app
 from aseagi_tasks.errors import AseagiError, CreateUnresolved, OfferGone
+from aseagi_tasks.fleet import broker_access
 from aseagi_tasks.fleet.model import InstanceState, Offer
 from aseagi_tasks.fleet.worker import Heard
+from aseagi_tasks.settings import Settings
 from aseagi_tasks.stores.fleet_records import InstanceRow
 from aseagi_tasks.tending.billing import book
 from aseagi_tasks.tending.shift import Shift
@@ -25,6 +27,10 @@ log = logging.getLogger(__name__)
 
 ALIVE: frozenset[InstanceState] = frozenset(get_args(InstanceState)) - {"gone", "destroying"}
 COMMAND = ("python", "-m", "aseagi_tasks.doors.rented")
+#: What a machine measures itself with before it joins.
+CANARY = "python -m aseagi_tasks.doors.rented canary"
+#: A machine's own watchdog ends it so long after the autoscaler should have, and a certificate's day before anything.
+LATER_S, LONGEST_S = 600.0, 82_800.0
 #: How long a drained worker that has nothing in hand may take to say that it takes no more.
 CALM_S, LOOK_S = 5.0, 0.25
 #: A destroy call is made again if the instance is listed so long after it.
@@ -46,8 +52,7 @@ def launch(means: Means, shift: Shift, offer: Offer, reason: str, by: str = "aut
             label=label,
             image=means.conf.fleet_image or "",
             disk_gb=means.conf.fleet_disk_gb,
-            env={"ASEAGI_INSTANCE": label},
-            args=COMMAND,
+            **_start_of(means.conf, label),
         )
     except OfferGone as exc:
         forget_offers(means)
@@ -62,6 +67,28 @@ def launch(means: Means, shift: Shift, offer: Offer, reason: str, by: str = "aut
         raise
     means.records.move_instance(label, {"intent", "ambiguous"}, "requested", provider_id=provider_id)
     return f"rented as {label}"
+
+
+def _start_of(conf: Settings, label: str) -> dict[str, Any]:
+    """Environment and command of a new instance.
+
+    Where machines are let in by enrolment the image starts by itself: it gets a token for one use, and where to go.
+    """
+    env = {"ASEAGI_INSTANCE": label}
+    if not services.lets_machines_in():
+        return {"env": env, "args": COMMAND}
+    port = "" if conf.https_port == 443 else f":{conf.https_port}"
+    return {
+        "env": {
+            **env,
+            "ASEAGI_CONTROL_URL": f"https://{conf.public_name}{port}",
+            "ASEAGI_BOOTSTRAP_TOKEN": services.invitations().invite(label),
+            "ASEAGI_CANARY_COMMAND": CANARY,
+            "ASEAGI_FLEET_QUEUES": ",".join(sorted(conf.fleet_queues)) or "none",
+            "ASEAGI_INSTANCE_LIFETIME_S": f"{min(conf.fleet_lifetime_s + LATER_S, LONGEST_S):g}",
+        },
+        "args": (),
+    }
 
 
 def drain(means: Means, shift: Shift, row: InstanceRow, heard: Heard | None, reason: str) -> str:
@@ -135,12 +162,16 @@ def finish(means: Means, shift: Shift, row: InstanceRow) -> str:
 
 
 def hand_back(means: Means, instance_id: str) -> int:
-    """Put what an instance had in hand back into the queue; how much that was."""
+    """Put what an instance had in hand back into the queue, and let it in no more; how much that was."""
     heard = means.presence.hear([instance_id]).get(instance_id)
     for node in heard.nodes if heard else ():
         # nobody waits for its leases to run out; and a machine that was taken away says nothing against a document
         means.ledger.drop_leases(f"{node}/", died=False)
-    returned = give_back(means.presence.last_tasks(instance_id))
+    if "#" in instance_id:  # who carries another's label has nothing of its own
+        return 0
+    returned = broker_access.give_back(means.redis, instance_id)
+    if services.lets_machines_in():
+        services.dismiss(instance_id)  # and what it takes meanwhile goes back with that
     if returned:
         log.info("%s is gone: %d tasks handed back", instance_id, returned)
     return returned

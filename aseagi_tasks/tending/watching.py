@@ -13,6 +13,7 @@ from redis import Redis
 
 from aseagi_tasks.celery import app
 from aseagi_tasks.errors import ConfigError
+from aseagi_tasks.fleet.broker_access import unacknowledged_keys
 from aseagi_tasks.fleet.model import History, Instance, Limits, Offer, QueueState, Rates
 from aseagi_tasks.fleet.vast import Vast
 from aseagi_tasks.fleet.vast_answers import Seen
@@ -59,7 +60,11 @@ def queue_state(means: Means, now: datetime) -> QueueState:
             for _, name in names:
                 pipe.llen(name)
             pipe.hlen(channel.unacked_key)
-            *lengths, unacked = pipe.execute()
+            for row in means.records.instances():
+                if "#" not in row.instance_id:
+                    pipe.hlen(unacknowledged_keys(row.instance_id)["unacked_key"])
+            found: list[int] = pipe.execute()
+    lengths, unacked = found[: len(names)], sum(found[len(names) :])
     demand = means.records.demand()
     queued = sum(length for (step, _), length in zip(names, lengths, strict=True) if step < _INTERACTIVE)
     interactive = queued + demand.outside_interactive

@@ -8,8 +8,20 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.servers.broker import Broker
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """The Droplet's Redis."""
+    folder = tmp_path / "droplet"
+    folder.mkdir()
+    with Broker(folder) as one:
+        yield one
 
 
 @pytest.fixture(scope="session")

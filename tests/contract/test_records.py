@@ -6,7 +6,7 @@ import multiprocessing
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,19 +14,27 @@ import pytest
 
 from aseagi_tasks.documents import STAGES, Source, Stage
 from aseagi_tasks.errors import Cancelled, ConfigError, NotFound, RecordsUnavailable
+from aseagi_tasks.stores.folder import FolderStorage
 from aseagi_tasks.stores.records import ANYTHING, Document, Job, Records, Wanted
 from aseagi_tasks.stores.sqlite import SqliteRecords
 from tests.servers.cloud import Project
+from tests.servers.gateway import GatewayServer
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-@pytest.fixture(params=["sqlite", "supabase"])
-def records(request: pytest.FixtureRequest, tmp_path: Path) -> Records:
+@pytest.fixture(params=["sqlite", "supabase", "gateway"])
+def records(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Records]:
     if request.param == "sqlite":
-        return SqliteRecords(tmp_path / "records.sqlite3")
-    project: Project = request.getfixturevalue("project")
-    return project.records()
+        yield SqliteRecords(tmp_path / "records.sqlite3")
+    elif request.param == "supabase":
+        project: Project = request.getfixturevalue("project")
+        yield project.records()
+    else:
+        behind, redis = SqliteRecords(tmp_path / "records.sqlite3"), request.getfixturevalue("broker").redis
+        bucket = FolderStorage(tmp_path / "bucket")
+        with GatewayServer(tmp_path / "gateway", redis, behind, bucket, unlimited=True) as server:
+            yield server.records()
 
 
 def source(content: str = "a", name: str = "motion.pdf") -> Source:
@@ -392,6 +400,30 @@ def test_job_keeps_what_was_asked(records: Records) -> None:
     assert records.job("j") == job == records.jobs()[0]
     plain = records.register_job("k", "raw/a", "normal", "me")
     assert (plain.again, plain.ocr_engine, plain.waits_for, plain.deaths) == (False, None, None, 0)
+
+
+def test_job_is_given_to_one_instance_until_its_lease_is_over_or_it_is_taken_back(records: Records) -> None:
+    job_id, _ = begun(records)
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    given = records.give_job(job_id, "i-1", 1)
+    assert given is not None
+    assert given.job_id == job_id
+    assert records.give_job(job_id, "i-1", 1) is not None  # it has it already
+    assert records.give_job("nobody's", "i-1", 1) is None
+    records.start_lease(job_id, "worker of i-1", 60)
+    assert records.give_job(job_id, "i-2", 9) is None
+    assert [job.job_id for job in records.given_jobs("i-1", hour_ago)] == [job_id]
+    records.renew_lease(job_id, "worker of i-1", -1)
+    assert records.give_job(job_id, "i-2", 9) is not None
+    assert records.given_jobs("i-1", hour_ago) == []
+    another, _ = begun(records, "b")
+    assert records.give_job(another, "i-2", 1) is None  # it has one
+    assert records.take_jobs_back("i-2") == 1
+    assert records.give_job(another, "i-2", 1) is not None
+    records.cancel(another)
+    assert records.give_job(another, "i-2", 9) is None
+    assert [job.job_id for job in records.given_jobs("i-2", hour_ago)] == [another]
+    assert records.given_jobs("i-2", datetime.now(UTC) + timedelta(hours=1)) == []
 
 
 def test_budget_is_not_passed_by_reservations_and_ledger_together(records: Records) -> None:

@@ -120,6 +120,7 @@ EXPECTED: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
 CASES = list(itertools.product(EXPECTED, TABLES, VERBS))
 
 CONTROL = {"register_job", "register_document", "claim_document", "charge_cost", "reserve_cost", "settle_cost"}
+CONTROL |= {"give_job", "given_jobs", "take_jobs_back"}
 CONTROL |= {"add_instance", "merged_detail", "move_instance", "note_instance", "bill_instance", "billed_instance"}
 CONTROL |= {
     "start_lease",

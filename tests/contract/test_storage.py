@@ -17,7 +17,9 @@ import pytest
 from aseagi_tasks.errors import ConfigError, NotFound, StorageUnavailable
 from aseagi_tasks.stores.folder import FolderStorage
 from aseagi_tasks.stores.s3 import S3Storage
+from aseagi_tasks.stores.sqlite import SqliteRecords
 from aseagi_tasks.stores.storage import Storage
+from tests.servers.gateway import GatewayServer
 
 
 def s3(endpoint: str, bucket: str | None = None, **options: Any) -> S3Storage:
@@ -25,15 +27,22 @@ def s3(endpoint: str, bucket: str | None = None, **options: Any) -> S3Storage:
     name = bucket or f"test-{uuid.uuid4().hex}"
     made = S3Storage(name, endpoint, "us-east-1", "test", "test", **{"attempts": 2, "timeout_s": 5, **options})
     if bucket is None:
-        made._client.create_bucket(Bucket=name)
+        made.client.create_bucket(Bucket=name)
     return made
 
 
-@pytest.fixture(params=["folder", "s3"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+@pytest.fixture(params=["folder", "s3", "gateway"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     if request.param == "folder":
-        return FolderStorage(tmp_path / "bucket")
-    return s3(request.getfixturevalue("s3_endpoint"))
+        yield FolderStorage(tmp_path / "bucket")
+        return
+    bucket = s3(request.getfixturevalue("s3_endpoint"))
+    if request.param == "s3":
+        yield bucket
+        return
+    records, redis = SqliteRecords(tmp_path / "records.sqlite3"), request.getfixturevalue("broker").redis
+    with GatewayServer(tmp_path / "gateway", redis, records, bucket, unlimited=True) as server:
+        yield server.storage()
 
 
 ODD_KEYS = [

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aseagi_tasks.errors import ConfigError
-from aseagi_tasks.settings import PREFIX, Settings, load
+from aseagi_tasks.settings import PREFIX, SECRETS, Settings, load
 
 ROOT = Path(__file__).parents[2]
 NOWHERE = Path("/nonexistent/.env")
@@ -102,3 +102,44 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = load(NOWHERE)
     assert "hunter2" not in repr(loaded) + str(loaded) + loaded.model_dump_json()
     assert "hunter2" in loaded.broker
+
+
+SECRET_NAMES = [f"{PREFIX}{name.upper()}" for name in SECRETS]
+
+
+def test_every_secret_may_stand_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "ASEAGI_ANTHROPIC_API_KEY" in SECRET_NAMES
+    for name in SECRET_NAMES:
+        (tmp_path / name).write_text(f"redis://hunter2-{name}\n")
+        monkeypatch.setenv(f"{name}_FILE", str(tmp_path / name))
+    monkeypatch.setenv("ASEAGI_S3_ACCESS_KEY_ID", "AKIA")
+    loaded = load(NOWHERE)
+    for name in SECRET_NAMES:
+        value = getattr(loaded, name.removeprefix(PREFIX).lower())
+        assert value.get_secret_value() == f"redis://hunter2-{name}"
+    assert "hunter2" not in repr(loaded) + loaded.model_dump_json()
+
+
+@pytest.mark.parametrize(("content", "said"), [(None, "cannot be read"), (" \n", "is empty"), ("a\nb", "one line")])
+def test_secret_file_that_is_none_is_an_error_that_does_not_show_it(
+    content: str | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if content is not None:
+        (tmp_path / "key").write_text(content)
+    monkeypatch.setenv("ASEAGI_SUPABASE_KEY_FILE", str(tmp_path / "key"))
+    with pytest.raises(ConfigError, match=rf"ASEAGI_SUPABASE_KEY_FILE.*{said}"):
+        load(NOWHERE)
+
+
+def test_secret_both_in_a_file_and_beside_it_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASEAGI_SUPABASE_KEY_FILE", str(tmp_path / "key"))
+    monkeypatch.setenv("ASEAGI_SUPABASE_KEY", "hunter2")
+    with pytest.raises(ConfigError, match="both set") as caught:
+        load(NOWHERE)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_only_secrets_have_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASEAGI_BUCKET_FILE", "/etc/passwd")
+    with pytest.raises(ConfigError, match="not a setting"):
+        load(NOWHERE)

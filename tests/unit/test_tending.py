@@ -16,6 +16,7 @@ from redis import Redis
 
 from aseagi_tasks.celery import app
 from aseagi_tasks.errors import ConfigError
+from aseagi_tasks.fleet.broker_access import unacknowledged_keys
 from aseagi_tasks.fleet.vast import Vast
 from aseagi_tasks.fleet.worker import CANARY, Node, Presence, judge
 from aseagi_tasks.settings import Settings
@@ -265,11 +266,11 @@ def test_machine_that_fails_its_canary_is_given_back(fleet: Fleet, text: str, se
 def test_instance_that_ends_at_work_hands_it_back(fleet: Fleet, end: str) -> None:
     fleet.joined()
     fleet.work(busy=2)
-    channel = app.connection_for_write().default_channel
+    mine, others = (unacknowledged_keys(name)["unacked_key"] for name in (fleet.row().instance_id, "another"))
     for number in range(3):  # the third is another worker's
         about = {"delivery_tag": str(number), "priority": 0, "delivery_info": {"exchange": "", "routing_key": "gpu"}}
         message = {"headers": {"id": f"task-{number}"}, "properties": about, "body": ""}
-        fleet.redis.hset(channel.unacked_key, str(number), json.dumps([message, "", "gpu"]))
+        fleet.redis.hset(mine if number < 2 else others, str(number), json.dumps([message, "", "gpu"]))
     if end == "preempted":
         fleet.server.preempt(fleet.server.alive()[0].number)
     said = fleet.tick(after_s=86_400 if end == "old" else 0)
@@ -278,7 +279,7 @@ def test_instance_that_ends_at_work_hands_it_back(fleet: Fleet, end: str) -> Non
         said = fleet.tick()
     assert "destroy" in decided(said) and fleet.server.alive() == []
     assert "2 tasks handed back" in str(said["decisions"])
-    assert fleet.redis.hkeys(channel.unacked_key) == [b"2"]
+    assert (fleet.redis.hlen(mine), fleet.redis.hkeys(others)) == (0, [b"2"])
 
 
 @pytest.mark.parametrize("status", ["exited", "offline", "unknown", "frozen"])

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Our own code is there: import all that a worker imports, once. It proves that nothing is missing, and leaves the
+# .pyc files of just these modules, which the unprivileged worker could not write.
+set -eu
+cd "${1:-/opt/aseagi}"
+env -u ASEAGI_INSTANCE_FOLDER PYTHONDONTWRITEBYTECODE= ASEAGI_HOME=/tmp/aseagi /opt/venv/bin/python - <<'PYTHON'
+import importlib, pathlib, sys
+
+sys.path.insert(0, ".")
+names = ["aseagi_tasks.tasks", "aseagi_tasks.control", "aseagi_tasks.fleet.watchdog", "aseagi_tasks.fleet.health"]
+names += ["aseagi_tasks.fleet.instance", "celery.bin.worker", "celery.concurrency.prefork", "celery.concurrency.thread"]
+for folder in ("stages", "reading", "analysis", "fleet"):
+    names += [f"aseagi_tasks.{folder}.{path.stem}" for path in sorted(pathlib.Path("aseagi_tasks", folder).glob("*.py"))]
+for name in names:
+    importlib.import_module(name.removesuffix(".__init__"))
+if importlib.util.find_spec("torch"):
+    import transformers
+
+    transformers.VisionEncoderDecoderModel, transformers.TrOCRForCausalLM, transformers.ViTModel
+print(len(sys.modules), "modules imported")
+PYTHON
+rm -rf /tmp/aseagi
