@@ -23,6 +23,7 @@ from aseagi_tasks.documents import STAGES, Priority, Stage
 from aseagi_tasks.errors import DiskFull, QueueFull, StorageUnavailable
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Job
+from aseagi_tasks.waiting import forget_waiting
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ def send(job: Job) -> None:
     Raises:
         OperationalError: Redis does not answer. The row stays; whoever looks for its message sends it again.
     """
+    if job.waits_for:
+        forget_waiting(job.job_id)
     if job.stage is None:
         number = message_priority(job.priority, "process")
         process = app.tasks["aseagi.process"]
