@@ -29,10 +29,92 @@ _BESIDE = re.compile(
 )
 #: Words that stand before numbers which are something else.
 _NOT_A_PREFIX = frozenset(
-    "EXHIBIT EX EXH PAGE PG CASE NO NUM NUMBER DOC DOCUMENT ECF DKT FORM SUITE STE BOX ROOM SBN BAR CSB TEL FAX PHONE"
-    " CELL ZIP INVOICE INV CHECK ORDER ROUTE ACCOUNT ACCT APT UNIT FLOOR SECTION SEC RULE TITLE CHAPTER USC CFR ID"
-    " DEPT DIV CIV CV CR AP UNITED STATE STATES JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC JANUARY FEBRUARY MARCH"
-    " APRIL JUNE JULY AUGUST SEPTEMBER OCTOBER NOVEMBER DECEMBER TOTAL USD VOL VOLUME LINE ITEM REV VERSION".split()
+    [
+        "EXHIBIT",
+        "EX",
+        "EXH",
+        "PAGE",
+        "PG",
+        "CASE",
+        "NO",
+        "NUM",
+        "NUMBER",
+        "DOC",
+        "DOCUMENT",
+        "ECF",
+        "DKT",
+        "FORM",
+        "SUITE",
+        "STE",
+        "BOX",
+        "ROOM",
+        "SBN",
+        "BAR",
+        "CSB",
+        "TEL",
+        "FAX",
+        "PHONE",
+        "CELL",
+        "ZIP",
+        "INVOICE",
+        "INV",
+        "CHECK",
+        "ORDER",
+        "ROUTE",
+        "ACCOUNT",
+        "ACCT",
+        "APT",
+        "UNIT",
+        "FLOOR",
+        "SECTION",
+        "SEC",
+        "RULE",
+        "TITLE",
+        "CHAPTER",
+        "USC",
+        "CFR",
+        "ID",
+        "DEPT",
+        "DIV",
+        "CIV",
+        "CV",
+        "CR",
+        "AP",
+        "UNITED",
+        "STATE",
+        "STATES",
+        "JAN",
+        "FEB",
+        "MAR",
+        "APR",
+        "MAY",
+        "JUN",
+        "JUL",
+        "AUG",
+        "SEP",
+        "OCT",
+        "NOV",
+        "DEC",
+        "JANUARY",
+        "FEBRUARY",
+        "MARCH",
+        "APRIL",
+        "JUNE",
+        "JULY",
+        "AUGUST",
+        "SEPTEMBER",
+        "OCTOBER",
+        "NOVEMBER",
+        "DECEMBER",
+        "TOTAL",
+        "USD",
+        "VOL",
+        "VOLUME",
+        "LINE",
+        "ITEM",
+        "REV",
+        "VERSION",
+    ]
 )
 
 
@@ -81,7 +163,7 @@ class Gap(NamedTuple):
 
     first: str
     last: str
-    count: int
+    numbers: int
     before: Placed
     behind: Placed
 
@@ -91,7 +173,7 @@ class Twice(NamedTuple):
 
     first: str
     last: str
-    count: int
+    numbers: int
     one: Placed
     other: Placed
 
@@ -102,7 +184,7 @@ class Series(NamedTuple):
     prefix: str
     first: str
     last: str
-    count: int
+    numbers: int
     gaps: tuple[Gap, ...]
     doubles: tuple[Twice, ...]
 
@@ -203,9 +285,7 @@ def series(placed: Iterable[Placed]) -> list[Series]:
     by_prefix: dict[tuple[str, int], list[Placed]] = {}
     for one in placed:
         by_prefix.setdefault((one.run.prefix, one.run.width), []).append(one)
-    return [
-        _series(of_it) for _, of_it in sorted(by_prefix.items()) if _is_bates([placed.run for placed in of_it])
-    ]
+    return [_series(of_it) for _, of_it in sorted(by_prefix.items()) if _is_bates([placed.run for placed in of_it])]
 
 
 def _is_bates(of_it: Sequence[Run]) -> bool:

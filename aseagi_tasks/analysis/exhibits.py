@@ -1,7 +1,7 @@
 """Which exhibits a page cites, and which it is: so that one that is cited and missing is noticed. Pure.
 
-Careful in both directions. A citation is the word and a label ("Exhibit C", "Ex. 12", "Exhibits A through F"), not the
-verb. An exhibit is there where a page says so by itself: a slip sheet, a sticker, a caption, a foot line, a file's name.
+Careful in both directions. A citation is the word and a label ("Exhibit C", "Ex. 12", "Exhibits A through F"), not
+the verb. An exhibit is there where a page says so by itself: a slip sheet, a sticker, a caption, a foot line, a file's name.
 Lists ("Exhibits 1-5") are read whole. Of several exhibits with one label (each declaration has its "A") one is enough.
 """
 
@@ -40,7 +40,9 @@ _SIDE = (
 )
 _OWNER = re.compile(rf"(?:\b(?i:{_SIDE})|\b(?P<decl>[A-Z][\w’'-]+\s+(?i:Decl|Aff|Dep)\.?,?\s+))$")
 _SIDES = {
-    **dict.fromkeys(("plaintiff", "petitioner", "claimant", "people", "state", "prosecution", "government"), "plaintiff"),
+    **dict.fromkeys(
+        ("plaintiff", "petitioner", "claimant", "people", "state", "prosecution", "government"), "plaintiff"
+    ),
     **{"gov’t": "plaintiff", "gov't": "plaintiff"},
     **dict.fromkeys(("defendant", "respondent", "defense"), "defendant"),
 }
@@ -63,7 +65,9 @@ _WORD_ALONE = re.compile(rf"\W*{_OWN}{_WORD}\W*")
 _LABEL_ALONE = re.compile(rf"\W*{_LABEL}\W*")
 _NAME = re.compile(rf"(?:^|[\W_])(?i:exhibit|exh|ex)[\s._-]*(?i:no\.?[\s._-]*)?{_LABEL}")
 #: A line that ends so goes on in the next one, which then is no caption.
-_UNFINISHED = re.compile(r"(?:\b(?:as|in|see|of|to|and|the|or|at|with|by|from|marked|is|cf\.?)|[,;(])\s*$", re.IGNORECASE)
+_UNFINISHED = re.compile(
+    r"(?:\b(?:as|in|see|of|to|and|the|or|at|with|by|from|marked|is|cf\.?)|[,;(])\s*$", re.IGNORECASE
+)
 
 
 class Citation(NamedTuple):
@@ -204,7 +208,7 @@ class Exhibits:
         there = {
             owner
             for name in self._marked
-            if name == label or name == whole or name.split("-")[0] == label
+            if name in (label, whole) or name.split("-")[0] == label
             for owner in self._marked[name]
         }
         sides = {"plaintiff", "defendant"}

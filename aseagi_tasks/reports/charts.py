@@ -39,13 +39,13 @@ class Bars(Flowable):
         super().__init__()
         self.width, self.height = size
         self._title, self._days, self._stacks, self._colours = title, days, stacks, colours
-        self._limit, self._written = limit, written
+        self._limit, self._written, self._top = limit, written, 0.0
 
     def draw(self) -> None:
         """Axis, bars, numbers, limit, legend."""
         canvas: Any = self.canv
         sums = [sum(values[at] for values in self._stacks.values()) for at in range(len(self._days))]
-        top = max([*sums, 0.0])
+        top = self._top = max([*sums, 0.0])
         # a limit far above all bars is said in the legend, and does not press them flat
         shown = self._limit if self._limit and 0 < self._limit[1] <= 4 * top else None
         scale = max(top, shown[1] if shown else 0.0) or 1.0
@@ -78,6 +78,8 @@ class Bars(Flowable):
     def _legend(self, canvas: Any, limit_drawn: bool) -> None:
         x = 0.0
         for (name, _), colour in zip(self._stacks.items(), self._colours, strict=False):
+            if not name:
+                continue
             canvas.setFillColor(colour)
             canvas.rect(x, 8, 6, 6, stroke=0, fill=1)
             text_at(canvas, x + 9, 8.5, name, size=6.5, colour=GREY)
@@ -90,5 +92,5 @@ class Bars(Flowable):
                 canvas.setDash()
                 x += 15
             name, value = self._limit
-            said = f"{name} {self._written(value)}" + ("" if limit_drawn else " (far above)")
+            said = f"{name} {self._written(value)}" + ("" if limit_drawn or not self._top else " (far above)")
             text_at(canvas, x, 8.5, said, size=6.5, colour=GREY, room=self.width - x)

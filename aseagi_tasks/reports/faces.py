@@ -1,4 +1,4 @@
-"""Typefaces of the reports, and text as their markup: names of every script are set, where this machine has the letters.
+"""Typefaces of the reports, and text as their markup: names of every script, where this machine has the letters.
 
 reportlab brings Vera, which has the letters of western Europe and is the same wherever this program runs. Other letters
 come from the first typeface below that has them; a character that none has is shown as a box. Hebrew and Arabic are put
@@ -60,7 +60,7 @@ def markup(text: str, *, bold: bool = False) -> str:
 
 def runs(text: str, *, bold: bool = False) -> list[tuple[str, str]]:
     """A text as pieces, each with the name of the typeface that has its letters; white space becomes single spaces."""
-    seen = " ".join(unicodedata.normalize("NFC", text).split())
+    seen = re.sub(r"\s+", " ", unicodedata.normalize("NFC", text))
     if _RIGHT_TO_LEFT.search(seen):
         seen = _as_seen(seen)
     faces = _faces()[bold]

@@ -26,14 +26,20 @@ _NAMES = {GOOD: "#157347", BAD: "#b42318", WARN: "#b54708", GREY: "#667085", LIN
 
 BODY = ParagraphStyle("body", fontName=PLAIN, fontSize=8, leading=11, textColor=INK)
 SMALL = ParagraphStyle("small", parent=BODY, fontSize=7, leading=9.5, textColor=GREY)
+#: Below a table.
+NOTE = ParagraphStyle("note", parent=SMALL, spaceBefore=4)
 RIGHTS = ParagraphStyle("right", parent=BODY, alignment=TA_RIGHT)
 HEAD_CELL = ParagraphStyle("head", parent=BODY, fontSize=7, leading=9, textColor=GREY)
 HEAD_RIGHT = ParagraphStyle("head-right", parent=HEAD_CELL, alignment=TA_RIGHT)
 TITLE = ParagraphStyle("title", parent=BODY, fontName=BOLD, fontSize=19, leading=24)
 #: Space behind a heading stays with what follows.
 HEADINGS = (
-    ParagraphStyle("h1", parent=BODY, fontName=BOLD, fontSize=12, leading=15, spaceBefore=14, spaceAfter=5, keepWithNext=1),
-    ParagraphStyle("h2", parent=BODY, fontName=BOLD, fontSize=9, leading=12, spaceBefore=8, spaceAfter=3, keepWithNext=1),
+    ParagraphStyle(
+        "h1", parent=BODY, fontName=BOLD, fontSize=12, leading=15, spaceBefore=14, spaceAfter=5, keepWithNext=1
+    ),
+    ParagraphStyle(
+        "h2", parent=BODY, fontName=BOLD, fontSize=9, leading=12, spaceBefore=8, spaceAfter=3, keepWithNext=1
+    ),
 )
 _PAGES = "pages-in-all"
 
@@ -61,7 +67,8 @@ def bold(text: str) -> str:
 
 def to(anchor: str, text: str) -> str:
     """Markup of a link to a place of this report."""
-    return f'<a href="#{anchor}" color="{_NAMES[LINK]}">{markup(text)}</a>'
+    unbroken = markup(text).replace(" ", "\N{NO-BREAK SPACE}")
+    return f'<a href="#{anchor}" color="{_NAMES[LINK]}">{unbroken}</a>'
 
 
 class Heading(Paragraph):
@@ -137,7 +144,10 @@ def table(
     columns = [width or rest / max(1, sum(not one for one in widths)) for width in widths]
     head = [marked_up(markup(text), HEAD_RIGHT if at in right else HEAD_CELL) for at, text in enumerate(heads)]
     cells = [
-        [marked_up(cell, RIGHTS if at in right else BODY) if isinstance(cell, str) else cell for at, cell in enumerate(row)]
+        [
+            marked_up(cell, RIGHTS if at in right else BODY) if isinstance(cell, str) else cell
+            for at, cell in enumerate(row)
+        ]
         for row in rows
     ]
     made = Table([head, *cells], colWidths=columns, repeatRows=1, hAlign="LEFT", splitInRow=1)

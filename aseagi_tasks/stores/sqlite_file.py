@@ -67,7 +67,9 @@ class SqliteFile:
         with self._write(f"writing {table}") as db:
             for row in rows:
                 stored = {
-                    name: json.dumps(value, ensure_ascii=False) if _is_json(table, name) and value is not None else value
+                    name: json.dumps(value, ensure_ascii=False)
+                    if _is_json(table, name) and value is not None
+                    else value
                     for name, value in row.items()
                 }
                 db.execute(

@@ -77,6 +77,11 @@ QUERIES = {
         " AND created_at < now() - interval '6 hours' ORDER BY created_at, job_id LIMIT 500 OFFSET 3",
         "jobs_by_age",
     ),
+    "jobs that ended in a week": (
+        "SELECT * FROM processing_jobs WHERE finished_at >= now() - interval '7 days' AND finished_at < now()"
+        " ORDER BY finished_at, job_id LIMIT 500 OFFSET 3",
+        "jobs_by_end",
+    ),
     "newest jobs of a status": (
         "SELECT * FROM processing_jobs WHERE status = 'processing' ORDER BY created_at DESC, job_id DESC LIMIT 20",
         "jobs_by_status",
