@@ -20,6 +20,7 @@ _DIGITS = {"O": "0", "o": "0", "Q": "0", "D": "0", "I": "1", "l": "1", "|": "1",
 _DIGIT = rf"[0-9{''.join(map(re.escape, _DIGITS))}]"
 #: The shortest prefix that leaves digits and what is taken for them; they begin with a digit that is one.
 _STAMP = re.compile(rf"(?P<prefix>|[A-Za-z][\w&. -]{{0,28}}?)(?P<number>(?<![A-Za-z]\d)\d(?:\s?{_DIGIT}){{3,9}})")
+_LIKE_ONE = re.compile(r"[A-Za-z][ _-]?\d{4,}")
 #: Stands beside a stamp, in its line.
 _BESIDE = re.compile(
     r"(?:\b(?:highly\s+)?confidential\b(?:\s*[-–—]\s*attorneys[’']?\s+eyes\s+only)?|\battorneys[’']?\s+eyes\s+only\b"
@@ -198,6 +199,8 @@ def stamps(text: str, page: int) -> list[Stamp]:
         if len(line) > 160 or not any(c.isdigit() for c in line):
             continue
         bare = _BESIDE.sub(" ", line).strip(" \t|[](){}<>*~.,:;_-–—")
+        if len(_LIKE_ONE.findall(bare)) > 1:
+            continue  # a range, in an index or a log
         whole = _STAMP.fullmatch(bare)
         stamp = _stamp(whole, page, sure=True) if whole else None
         if stamp is None:
@@ -215,7 +218,7 @@ def _stamp(match: re.Match[str], page: int, *, sure: bool) -> Stamp | None:
     words = prefix.split("-")
     if len(words) > 3 or _NOT_A_PREFIX.intersection(words) or re.search(r"\d{4}", prefix):
         return None
-    if sum(c.isdigit() for c in raw) < 0.6 * len(digits):
+    if sum(c.isdigit() for c in raw) < 0.5 * len(digits):
         return None
     if (len(prefix) < 2 or " " in raw) and (len(digits) < 5 or digits[0] != "0"):
         return None  # such numbers are everywhere
@@ -250,15 +253,15 @@ def _take_home(by_prefix: dict[tuple[str, int], list[Stamp]]) -> None:
 
 def _runs_of(prefix: str, width: int, found: Sequence[Stamp]) -> list[Run]:
     offset = _offset(found)
+    said = {(stamp.page, stamp.number) for stamp in found}
     numbers: dict[int, int] = {}
     for stamp in sorted(found, key=lambda stamp: (stamp.page, not stamp.sure)):
-        wanted = stamp.page + offset
-        number = stamp.number
-        if number != wanted and 0 < _differing(f"{number:0{width}d}", f"{wanted:0{width}d}") <= 2 and len(found) >= 4:
+        wanted, number = stamp.page + offset, stamp.number
+        # between two pages that bear what they should; at an edge it may be the next production
+        between = {(stamp.page - 1, wanted - 1), (stamp.page + 1, wanted + 1)} <= said
+        if between and _differing(f"{number:0{width}d}", f"{wanted:0{width}d}") <= 2:
             number = wanted
-        if not stamp.sure and number != wanted:
-            continue
-        if stamp.page not in numbers or number == wanted:
+        if (stamp.sure or number == wanted) and (stamp.page not in numbers or number == wanted):
             numbers[stamp.page] = number
     done: list[Run] = []
     for page, number in sorted(numbers.items()):

@@ -39,7 +39,7 @@ _BEFORE = {event: re.compile(rf"{words}{_ON}{DATE}", re.IGNORECASE) for event, (
 _BEHIND = {event: re.compile(words, re.IGNORECASE) for event, (_, _, words) in _EVENTS.items()}
 _OPENS = re.compile(r"\s*(?:\d+\.\s+)?On\s+(?:or\s+about\s+)?(?:\w+day,\s+)?$", re.IGNORECASE)
 _ANY = re.compile(
-    r"date\s+of|accident|collision|incident|crash|struck|injur|marri|separated|died|terminated", re.IGNORECASE
+    r"date\s+of|accident|colli[sd]|incident|crash|struck|injur|marri|separated|died|terminated", re.IGNORECASE
 )
 _SENTENCE = re.compile(r"(?<=[a-z)”\"]{2}[.;])\s+(?=[A-Z“\"\d])")
 

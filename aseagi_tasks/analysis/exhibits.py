@@ -1,8 +1,8 @@
 """Which exhibits a page cites, and which it is: so that one that is cited and missing is noticed. Pure.
 
-Careful in both directions. A citation is the word and a label ("Exhibit C", "Ex. 12", "Exhibits A through F"), not
-the verb. An exhibit is there where a page says so by itself: a slip sheet, a sticker, a caption, a foot line, a file's name.
-Lists ("Exhibits 1-5") are read whole. Of several exhibits with one label (each declaration has its "A") one is enough.
+Careful in both directions. A citation is the word and a label ("Exhibit C", "Ex. 12", "Exhibits A through F"), not the
+verb. An exhibit is there where a page says so by itself: slip sheet, sticker, caption, foot line, a file's name. Lists
+("Exhibits 1-5") are read whole. Of several exhibits with one label (each declaration has its "A") one is enough.
 """
 
 from __future__ import annotations

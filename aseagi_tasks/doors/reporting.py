@@ -111,7 +111,7 @@ def case(
         return
     count = len(summary.entries)
     said = f"{count:,} document{'s' if count != 1 else ''}, {summary.pages:,} pages, {len(summary.parties)} parties"
-    out.print(f"case {escape(summary.number)}: {said}, {len(made.questions)} open questions", highlight=False)
+    out.print(f"case {escape(summary.number)}: {said}, open questions: {len(made.questions):,}", highlight=False)
     for question in made.questions[:20]:
         where = ", ".join(
             f"[{place.document}]" + (f" p. {place.page}" if place.page else "") for place in question.places[:3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 
 from reportlab.lib.utils import ImageReader
@@ -43,6 +44,7 @@ from aseagi_tasks.reports.sheet import (
 #: Places that are named of one thing; the others are counted.
 _PLACES = 6
 _QUESTIONS = 60
+_LONGEST = 200
 _PICTURE = 54.0
 #: Fields of which a document has several: they share a line.
 _JOINED = {"party": "parties", "person": "people"}
@@ -109,13 +111,12 @@ def _timeline(case: CaseFile) -> Iterator[Flowable]:
         return
     yield say("Each line is what the pages behind it say; [3] p. 2 is page 2 of the third document below.", SMALL)
     yield gap(3)
-    # tables of a bounded length: one of 4,000 rows is measured anew on each page that it takes
-    for begin in range(0, len(case.timeline), 100):
-        rows = [
-            [bold(moment.iso), _happened(moment), _where(moment.places)]
-            for moment in case.timeline[begin : begin + 100]
-        ]
-        yield table(["date", "what" if not begin else "what (continued)", "where"], rows, [66, 0, 110])
+    for year, moments in groupby(case.timeline, key=lambda moment: moment.iso[:4]):
+        yield Heading(year, 1)
+        rows = [[bold(moment.iso), _happened(moment), _where(moment.places)] for moment in moments]
+        # tables of a bounded length: a long one is measured anew on each page that it takes
+        for begin in range(0, len(rows), _LONGEST):
+            yield table(["date", "what", "where"], rows[begin : begin + _LONGEST], [66, 0, 110])
 
 
 def _happened(moment: Moment) -> str:
@@ -218,7 +219,8 @@ def _value(fact: Shown) -> str:
         was = coloured(f"(was: {fact.found})" if fact.found else "(nothing had been found)", GREY)
         return f"{value}{_corrected(fact.corrected)} {was}"
     pages = ", ".join(map(str, fact.pages[:8])) + ("…" if len(fact.pages) > 8 else "")
-    where = coloured(f"p. {pages}", GREY) if fact.pages else coloured("(no page says so)", GREY)
+    nowhere = "(judged, on no page)" if fact.label == "relevancy" else "(no page says so)"
+    where = coloured(f"p. {pages}" if fact.pages else nowhere, GREY)
     return f"{value} {where}" + _mark(fact.status)
 
 

@@ -32,15 +32,12 @@ RIGHTS = ParagraphStyle("right", parent=BODY, alignment=TA_RIGHT)
 HEAD_CELL = ParagraphStyle("head", parent=BODY, fontSize=7, leading=9, textColor=GREY)
 HEAD_RIGHT = ParagraphStyle("head-right", parent=HEAD_CELL, alignment=TA_RIGHT)
 TITLE = ParagraphStyle("title", parent=BODY, fontName=BOLD, fontSize=19, leading=24)
-#: Space behind a heading stays with what follows.
 HEADINGS = (
-    ParagraphStyle(
-        "h1", parent=BODY, fontName=BOLD, fontSize=12, leading=15, spaceBefore=14, spaceAfter=5, keepWithNext=1
-    ),
-    ParagraphStyle(
-        "h2", parent=BODY, fontName=BOLD, fontSize=9, leading=12, spaceBefore=8, spaceAfter=3, keepWithNext=1
-    ),
+    ParagraphStyle("h1", parent=BODY, fontName=BOLD, fontSize=12, leading=15, spaceBefore=14, spaceAfter=5),
+    ParagraphStyle("h2", parent=BODY, fontName=BOLD, fontSize=9, leading=12, spaceBefore=8, spaceAfter=3),
 )
+#: A heading with less room below it goes to the next page, in points: the head of a table and two rows.
+_BELOW = 70.0
 _PAGES = "pages-in-all"
 
 
@@ -77,6 +74,15 @@ class Heading(Paragraph):
     def __init__(self, text: str, level: int = 0, anchor: str | None = None, outlined: str | None = None) -> None:
         super().__init__(markup(text, bold=True), HEADINGS[level])
         self._level, self._anchor, self._outlined = level, anchor, outlined or text
+
+    def wrap(self, wide: float, tall: float) -> tuple[float, float]:
+        """Too high for what is left of the page, where what follows would not stand below it."""
+        taken, height = super().wrap(wide, tall)
+        return taken, height if height + _BELOW <= tall else tall + 1
+
+    def split(self, _wide: float, _tall: float) -> list[Flowable]:
+        """It is not split."""
+        return []
 
     def draw(self) -> None:
         """Draw, and set the bookmark."""

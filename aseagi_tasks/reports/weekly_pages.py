@@ -123,7 +123,7 @@ def _charts(week: Week) -> Iterator[Flowable]:
         or {"": [0.0] * DAYS},
         size=size,
         written=lambda value: f"${value:,.2f}" if value >= 0.005 or not value else f"${value:.4f}",
-        limit=("all daily budgets", sum(daily)) if daily else None,
+        limit=("daily budgets", sum(daily)) if daily else None,
     )
     yield gap(6)
     pair = Table([[volume, money]], colWidths=[size[0] + 24, size[0]], hAlign="LEFT")
@@ -151,7 +151,7 @@ def _money(week: Week) -> Iterator[Flowable]:
             ]
         )
     if not rows:
-        yield say("Nothing was spent, and no budget is set: everything ran on this machine.")
+        yield say("Nothing was spent, and no budget is set.")
         return
     heads = ["kind", "week", "highest day", "of the daily budget", f"{week.last:%B} so far", "of the monthly budget"]
     yield table(heads, rows, [0, 62, 92, 104, 78, 104], right=(1, 2, 3, 4, 5))
@@ -188,8 +188,10 @@ def _failures(week: Week) -> Iterator[Flowable]:
     for failure in week.failures:
         stages = ", ".join(f"{stage} {count:,}" for stage, count in sorted(failure.stages.items()))
         why = [f"{bold('Cure:')} {markup(failure.cure)}"]
+        said: dict[str, list[str]] = {}
         for name, message in failure.examples:
-            why.append(f"{bold(name)} {coloured(message[:300], GREY)}")
+            said.setdefault(message.removeprefix(name).strip()[:300], []).append(bold(_short(name)))
+        why += [f"{', '.join(names)} {coloured(message, GREY)}" for message, names in said.items()]
         if failure.times > len(failure.examples):
             why.append(
                 coloured(f"and {failure.times - len(failure.examples):,} more: `aseagi status --only error`", GREY)
@@ -245,7 +247,8 @@ def _hidden(week: Week) -> Iterator[Flowable]:
     for one in ordered[:_ROWS]:
         lead = coloured("redaction failed ", BAD, bold=True) if one.kind == "covered" else ""
         page = f"p. {one.page}" if one.page else ""
-        who = f"{bold(one.name)}<br/>{coloured(' · '.join(filter(None, (one.case_number, one.document_id[:8]))), GREY)}"
+        where = " · ".join(filter(None, (one.case_number, one.document_id[:8])))
+        who = f"{bold(_short(one.name))}<br/>{coloured(where, GREY)}"
         rows.append([who, markup(page), lead + markup(one.message)])
     yield table(["document", "page", "what"], rows, [190, 40, 0])
     more = sum(week.warnings.values()) - len(rows)
@@ -276,7 +279,9 @@ def _cited(missing: Missing) -> str:
     more = f" and {missing.times - 1:,} more place{'s' if missing.times > 2 else ''}" if missing.times > 1 else ""
     said = "said to be attached; " if missing.attached else ""
     return (
-        f"{markup(f'{said}cited in {name}, p. {citation.page}{more}: ')}" + " " + coloured(f"“{citation.quote}”", GREY)
+        f"{markup(f'{said}cited in {_short(name)}, p. {citation.page}{more}: ')}"
+        + " "
+        + coloured(f"“{citation.quote}”", GREY)
     )
 
 
@@ -284,13 +289,23 @@ def _numbers(one: Series) -> list[list[str]]:
     rows = []
     for there in one.gaps[:_PER_CASE]:
         span = there.first if there.numbers == 1 else f"{there.first} to {there.last}"
-        between = f"between {there.before.document} and {there.behind.document}"
+        between = f"between {_short(there.before.document)} and {_short(there.behind.document)}"
         many = f"{there.numbers:,} number{'s' if there.numbers != 1 else ''} on no page, "
         rows.append([bold(span) + markup(" missing"), markup(many + between)])
     for twice in one.doubles[:_PER_CASE]:
         span = twice.first if twice.numbers == 1 else f"{twice.first} to {twice.last}"
-        rows.append([bold(span) + markup(" twice"), markup(f"in {twice.one.document} and in {twice.other.document}")])
+        rows.append(
+            [
+                bold(span) + markup(" twice"),
+                markup(f"in {_short(twice.one.document)} and in {_short(twice.other.document)}"),
+            ]
+        )
     more = max(0, len(one.gaps) - _PER_CASE) + max(0, len(one.doubles) - _PER_CASE)
     if more:
         rows.append([markup(f"{one.prefix or 'numbers'}: {more:,} more"), markup("`aseagi report case` has all")])
     return rows
+
+
+def _short(name: str) -> str:
+    """A file's name; of a long one beginning and end."""
+    return name if len(name) <= 48 else f"{name[:30]}…{name[-16:]}"
