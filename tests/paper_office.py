@@ -14,7 +14,7 @@ from PIL import Image
 
 from aseagi_tasks.analysis.schema import Analysis, Caution, Evidence, Fact, Party, Support
 from aseagi_tasks.stores.folder import FolderStorage
-from aseagi_tasks.stores.records import Document, Job
+from aseagi_tasks.stores.records import Document, Job, Records
 from aseagi_tasks.stores.sqlite import SqliteRecords
 
 CASE = "23CV998417"
@@ -34,8 +34,9 @@ def party(name: str, role: str | None = None, page: int = 1, status: Support = "
 class PaperOffice:
     """``home/records.sqlite3`` and ``home/aseagi-documents``: where the program looks with ASEAGI_HOME=home."""
 
-    def __init__(self, home: Path) -> None:
-        self.records, self.storage = SqliteRecords(home / "records.sqlite3"), FolderStorage(home / "aseagi-documents")
+    def __init__(self, home: Path, records: Records | None = None) -> None:
+        self.records: Records = records or SqliteRecords(home / "records.sqlite3")
+        self.storage = FolderStorage(home / "aseagi-documents")
         self.scratch = home / "scratch"
         self._made = 0
 

@@ -28,6 +28,11 @@ _BESIDE = re.compile(
     r"|\bpage\s+\d+\s+of\s+\d+\b)",
     re.IGNORECASE,
 )
+#: A postal code behind its state.
+_ZIP = re.compile(
+    r"(?:^|[ .])(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]"
+    r"|UT|V[AT]|W[AIVY])\.? \S+$"
+)
 #: Words that stand before numbers which are something else.
 _NOT_A_PREFIX = frozenset(
     [
@@ -144,7 +149,7 @@ class Run(NamedTuple):
     page: int
     #: pages that bear their number legibly; others are between two that do
     read: int
-    #: a number of it has leading zeros
+    #: its first number stands alone, with leading zeros
     padded: bool
 
     def name(self, number: int) -> str:
@@ -220,6 +225,8 @@ def _stamp(match: re.Match[str], page: int, *, sure: bool) -> Stamp | None:
         return None
     if sum(c.isdigit() for c in raw) < 0.5 * len(digits):
         return None
+    if len(digits) == 5 and _ZIP.search(match[0]):
+        return None
     if (len(prefix) < 2 or " " in raw) and (len(digits) < 5 or digits[0] != "0"):
         return None  # such numbers are everywhere
     return Stamp(prefix, int(digits), len(digits), page, sure)
@@ -255,6 +262,7 @@ def _runs_of(prefix: str, width: int, found: Sequence[Stamp]) -> list[Run]:
     offset = _offset(found)
     said = {(stamp.page, stamp.number) for stamp in found}
     numbers: dict[int, int] = {}
+    sure = {stamp.page for stamp in found if stamp.sure}
     for stamp in sorted(found, key=lambda stamp: (stamp.page, not stamp.sure)):
         wanted, number = stamp.page + offset, stamp.number
         # between two pages that bear what they should; at an edge it may be the next production
@@ -270,7 +278,7 @@ def _runs_of(prefix: str, width: int, found: Sequence[Stamp]) -> list[Run]:
         if last and number > last.last and number - last.last == page - (last.page + last.last - last.first):
             done[-1] = last._replace(last=number, read=last.read + 1)
         else:
-            padded = len(str(number)) < width
+            padded = page in sure and len(str(number)) < width
             done.append(Run(prefix, width, number, number, page, 1, padded))
     return done
 

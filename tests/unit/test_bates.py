@@ -70,6 +70,10 @@ def test_numbers_that_do_not_go_up_are_none() -> None:
     """A postal code, a case number without leading digits, a plate: the same on every page, or once."""
     letter = document("CA 94105", "CA 94105", "UD000512", "KF-20873")
     assert case(letter=letter, other=document("UD000512")) == []
+    letters = [document(f"Augusta, Maine {code}") for code in ("04333", "04330", "04332")]
+    assert case(a=letters[0], b=letters[1], c=letters[2]) == []
+    letters = [document(f"MA {code}") for code in ("02110", "02108", "02109")]
+    assert case(a=letters[0], b=letters[1], c=letters[2]) == []
 
 
 def test_misread_digits_are_put_right_by_their_neighbours() -> None:
