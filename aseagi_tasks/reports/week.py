@@ -21,7 +21,7 @@ from aseagi_tasks.stores.storage import Storage
 
 DAYS = 7
 _BATCH = 500
-#: Documents that are read for findings; what is beyond is counted. 2,000 take 1.6 s from a folder.
+#: Documents that are read for findings; what is beyond is counted. 2,000 take 3 s from a folder.
 MOST_READ = 20_000
 #: Files that are named of one kind of failure.
 _EXAMPLES = 4

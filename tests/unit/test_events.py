@@ -11,6 +11,16 @@ from aseagi_tasks.analysis.events import events
     ("text", "found"),
     [
         ("Date of incident: November 16, 2022", [("incident", "2022-11-16")]),
+        (
+            "CASE NUMBER DATE OF INCIDENT TIME DATE OF REPORT\n22-1 11/16/2022 1648 11/17/2022",
+            [("incident", "2022-11-16")],
+        ),
+        ("DATE OF REPORT DATE OF INCIDENT\n11/16/2022", []),
+        (
+            "MEMORANDUM\nI. INTRODUCTION\nOn November 16, 2022, a truck driven by Halvering struck Plaintiff’s car.",
+            [("incident", "2022-11-16")],
+        ),
+        ("On May 1, 2024, the Court struck the answer.", []),
         ("DATE OF ACCIDENT 11/16/2022", [("incident", "2022-11-16")]),
         ("On November 16, 2022, a truck\ncollided with her car.", [("incident", "2022-11-16")]),
         ("7. On or about March 4, 2021, Wexmoor terminated Doe’s employment.", [("end of employment", "2021-03-04")]),
