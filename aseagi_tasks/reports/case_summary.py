@@ -65,7 +65,11 @@ def make(
     left_out = sum(1 for _ in islice(of_case(records, number), MOST, None)) if len(documents) > MOST else 0
     papers = list(
         read(
-            documents[:MOST], records, storage, pictures=True, tell=lambda done: tell(f"read of {len(documents)}", done)
+            documents[:MOST],
+            records,
+            storage,
+            pictures=True,
+            tell=lambda done: tell(f"documents read, of {len(documents):,}", done),
         )
     )
     case = case_file(number, papers, _related(records, number, documents), left_out)
@@ -109,15 +113,17 @@ def like(records: Records, typed: str) -> list[str]:
 
 def _related(records: Records, number: str, documents: Iterable[Document]) -> list[Related]:
     """Documents elsewhere that mention the number, or have one that is nearly it and a party of this case."""
-    mentioning: dict[str | None, list[Document]] = {}
-    for hit in records.search(quoted(number), limit=_LOOKED_AT):
-        if hit.exact and hit.document.case_number != number:
-            mentioning.setdefault(hit.document.case_number, []).append(hit.document)
-    found = [
-        Related(other, "Differs from this number by its spelling" if _plain(other or "") == _plain(number) else
-                "Mentions this case's number", tuple(some))
-        for other, some in sorted(mentioning.items(), key=lambda pair: pair[0] or "")
-    ]  # fmt: skip
+    mentioning: dict[str | None, dict[str, Document]] = {}
+    parts = " ".join(re.findall(r"[^\W\d_]+|\d+", number))
+    for query in dict.fromkeys((quoted(number), quoted(parts), _plain(number))):  # 23CV998417, 23-CV-998417
+        for hit in records.search(query, limit=_LOOKED_AT):
+            if hit.exact and hit.document.case_number != number:
+                mentioning.setdefault(hit.document.case_number, {})[hit.document.document_id] = hit.document
+    found = []
+    for other, some in sorted(mentioning.items(), key=lambda pair: pair[0] or ""):
+        spelled = _plain(other or "") == _plain(number)
+        why = "Differs from this number by its spelling" if spelled else "Mentions this case's number"
+        found.append(Related(other, why, tuple(some.values())))
     parties = list(dict.fromkeys(party for document in islice(documents, 50) for party in document.parties))
     nearly: dict[str, dict[str, Document]] = {}
     for party in parties[:4]:

@@ -175,12 +175,14 @@ def test_what_is_missing_or_unreadable_is_asked_about(office: PaperOffice) -> No
 def test_documents_that_may_belong_to_the_case_are_named(office: PaperOffice) -> None:
     office.add("mine.pdf", parties=[party("Avery Pellworth")])
     office.add("other.pdf", ["It concerns 23CV998417."], case=None)
+    office.add("dashes.pdf", ["nothing"], case="23-CV-998417")
     office.add("typo.pdf", ["nothing"], case="23CV998471", parties=[party("Avery Pellworth")])
     office.add("elsewhere.pdf", ["nothing"], case="19-1234", parties=[party("Avery Pellworth")])
     said = [question.text for question in asked(summary(office), "numbers")]
-    assert len(said) == 2
+    assert len(said) == 3
     assert "without a case number (other.pdf)" in said[0]
-    assert "under 23CV998471 (typo.pdf)" in said[1] and "nearly its number" in said[1]
+    assert "by its spelling: 1 document under 23-CV-998417 (dashes.pdf)" in said[1]
+    assert "under 23CV998471 (typo.pdf)" in said[2] and "nearly its number" in said[2]
 
 
 @pytest.mark.parametrize("typed", ["23cv998417", " 23-CV-998417 ", "23 CV 998417", CASE])
@@ -246,7 +248,7 @@ def test_large_case_is_read_some_at_a_time_and_says_what_it_leaves_out(
         now=NOW,
         tell=lambda what, done: told.append((what, done)),
     )
-    assert [done for what, done in told if what.startswith("read")] == [4, 8, 9]
+    assert [done for what, done in told if what.startswith("documents read, of")] == [4, 8, 9]
     assert len(made.case.entries) == 9 and made.case.left_out == 2
     assert {entry.paper.document.name for entry in made.case.entries} == {f"{number}.pdf" for number in range(2, 11)}
     assert "2 older documents are not in this summary" in text_of(office, made.key)
