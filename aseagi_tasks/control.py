@@ -137,6 +137,24 @@ def certificate() -> list[str]:
     return made
 
 
+@app.task(name="aseagi.control.weekly_report")
+def weekly_report() -> str:
+    """Report on the last seven days that are over, and tell the operators; the key. An empty week is reported too."""
+    from aseagi_tasks.reports.weekly_report import make
+
+    now = datetime.now(UTC)
+    made = make(
+        now.date() - timedelta(days=1),
+        records=services.records(),
+        storage=services.storage(),
+        limits=services.limits(),
+        scratch=settings().scratch_root,
+        now=now,
+    )
+    services.notifier().tell(made.sentence)
+    return made.key
+
+
 @app.task(name="aseagi.control.batches")
 def batches() -> dict[str, int]:
     """Submit what was collected for Message Batches, and let documents go on whose answers are there."""

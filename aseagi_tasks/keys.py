@@ -6,12 +6,15 @@
     batches/requests/<job_id>_<call>.json, batches/sent/<batch_id>.json
     backups/YYYY/MM/DD/records-<moment>.{dump, sqlite3}
     exports/certificates/<YYYY-MM-DD or run>-<moment>-<hash>.{json, pdf}
+    exports/weekly-report-<YYYY-MM-DD: its last day>.pdf, exports/case-summary-<case>.pdf
 
 Pure: dates come in as arguments. The layout of a job's scratch folder is here too.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from datetime import date, datetime
 from pathlib import Path
 
@@ -69,6 +72,19 @@ def certificates(scope: str = "") -> str:
 def certificate(scope: str, now: datetime, digest: str, extension: str) -> str:
     """A certificate, which is never overwritten: ``digest`` is its hash. ``now`` is UTC."""
     return f"{certificates(scope)}-{now:%Y%m%dT%H%M%S}Z-{digest[:8]}.{extension}"
+
+
+def weekly_report(last: date) -> str:
+    """The report of the seven days that end with this one; made again it is overwritten."""
+    return f"exports/weekly-report-{last:%Y-%m-%d}.pdf"
+
+
+def case_summary(case_number: str) -> str:
+    """A case's summary; made again it is overwritten. Different numbers have different keys, whatever is in them."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", case_number).strip("-.")[:80] or "case"
+    if safe != case_number:
+        safe += f"-{hashlib.sha256(case_number.encode()).hexdigest()[:6]}"
+    return f"exports/case-summary-{safe}.pdf"
 
 
 def page_image(scratch: Path, number: int) -> Path:

@@ -239,6 +239,19 @@ def redis() -> Redis:
     return Redis.from_url(address, socket_timeout=30, socket_connect_timeout=10, health_check_interval=25)
 
 
+def limits() -> dict[str, tuple[float | None, float | None]]:
+    """USD that may be spent by kind on a UTC day and in a month; None: there is no such limit."""
+    conf = settings()
+    found: dict[str, tuple[float | None, float | None]] = dict.fromkeys(("gpu", "claude", "storage"), (None, None))
+    if conf.analyst_in_use == "claude":
+        found["claude"] = (conf.claude_daily_usd, None)
+    if conf.fleet != "none":
+        by_hand = fleet_records().controls().get("limits") or {}
+        day, month = conf.fleet_daily_budget_usd, conf.fleet_monthly_budget_usd
+        found["gpu"] = (by_hand.get("daily_budget_usd", day), by_hand.get("monthly_budget_usd", month))
+    return found
+
+
 def signing_key() -> Ed25519PrivateKey | None:
     """The operator's key for certificates; None if none is set.
 

@@ -22,7 +22,7 @@ import typer
 
 from aseagi_tasks import __version__, services
 from aseagi_tasks.documents import Priority, Status
-from aseagi_tasks.doors import api_tokens, ca_cli, certifying, fleet_cli, keeping, users
+from aseagi_tasks.doors import api_tokens, ca_cli, certifying, fleet_cli, keeping, reporting, users
 from aseagi_tasks.doors.terminal import Json, err, out, print_json
 from aseagi_tasks.errors import AseagiError, ConfigError, RecordsUnavailable
 from aseagi_tasks.settings import settings
@@ -38,6 +38,7 @@ app.add_typer(keeping.app)
 app.add_typer(users.app, name="users")
 app.add_typer(api_tokens.app, name="api-token")
 app.add_typer(certifying.app)
+app.add_typer(reporting.app, name="report", rich_help_panel="Reports")
 app.add_typer(fleet_cli.app, name="fleet", rich_help_panel="Rented machines")
 app.add_typer(ca_cli.app, name="ca", rich_help_panel="Rented machines")
 

@@ -339,6 +339,9 @@ class Records(UserRecords, Protocol):
     def jobs_between(self, since: datetime, until: datetime, *, limit: int = 500, offset: int = 0) -> list[Job]:
         """Jobs created from ``since`` on and before ``until``, oldest first; at most 1,000 at a time."""
 
+    def jobs_ended(self, since: datetime, until: datetime, *, limit: int = 500, offset: int = 0) -> list[Job]:
+        """Jobs that ended from ``since`` on and before ``until``, the first first; at most 1,000 at a time."""
+
     def documents(self, *, limit: int = 100, offset: int = 0) -> list[Document]:
         """Documents, newest first."""
 

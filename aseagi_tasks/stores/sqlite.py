@@ -136,6 +136,16 @@ class SqliteRecords(SqliteLeases, SqliteSearch, SqliteAccess, SqliteUsers):
         )
         return [job_of(row) for row in rows]
 
+    def jobs_ended(self, since: datetime, until: datetime, *, limit: int = 500, offset: int = 0) -> list[Job]:
+        """Jobs that ended from ``since`` on and before ``until``, the first first."""
+        rows = self._read(
+            "listing jobs",
+            f"SELECT {JOB} FROM processing_jobs job WHERE finished_at >= ? AND finished_at < ?"
+            " ORDER BY finished_at, job_id LIMIT ? OFFSET ?",
+            (iso(since), iso(until), limit, offset),
+        )
+        return [job_of(row) for row in rows]
+
     def events(self, job_id: str) -> list[Event]:
         """A job's events, oldest first."""
         rows = self._read(

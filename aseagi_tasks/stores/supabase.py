@@ -142,6 +142,16 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers):
 
         return [_job(row) for row in self._rows("listing jobs", ask)]
 
+    def jobs_ended(self, since: datetime, until: datetime, *, limit: int = 500, offset: int = 0) -> list[Job]:
+        """Jobs that ended from ``since`` on and before ``until``, the first first."""
+
+        def ask(client: Client) -> Any:
+            query = client.table("processing_jobs").select(",".join(_JOB))
+            query = query.gte("finished_at", since.isoformat()).lt("finished_at", until.isoformat())
+            return query.order("finished_at").order("job_id").limit(limit).offset(offset).execute().data
+
+        return [_job(row) for row in self._rows("listing jobs", ask)]
+
     def events(self, job_id: str) -> list[Event]:
         """A job's events, oldest first."""
         columns = ",".join(Event.model_fields)

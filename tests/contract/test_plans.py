@@ -26,7 +26,8 @@ INSERT INTO document_texts (document_id, part, text)
     SELECT document_id, 0, words FROM documents;
 INSERT INTO processing_jobs (job_id, source, priority, status, document_id, created_at, finished_at, lease_until)
     SELECT 'job-' || n, 'raw/x', 'normal', CASE WHEN n % 1000 = 0 THEN 'processing' ELSE 'completed' END,
-        lpad(to_hex(n), 16, '0'), now() - make_interval(mins => n), CASE WHEN n % 1000 > 0 THEN now() END,
+        lpad(to_hex(n), 16, '0'), now() - make_interval(mins => n),
+        CASE WHEN n % 1000 > 0 THEN now() - make_interval(mins => n) END,
         CASE WHEN n % 1000 = 0 THEN now() + make_interval(mins => n % 50 - 25) END
     FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO processing_events (once, job_id, kind)
@@ -76,6 +77,11 @@ QUERIES = {
         "SELECT * FROM processing_jobs WHERE created_at >= now() - interval '30 hours'"
         " AND created_at < now() - interval '6 hours' ORDER BY created_at, job_id LIMIT 500 OFFSET 3",
         "jobs_by_age",
+    ),
+    "jobs that ended in a week": (
+        "SELECT * FROM processing_jobs WHERE finished_at >= now() - interval '7 days' AND finished_at < now()"
+        " ORDER BY finished_at, job_id LIMIT 500 OFFSET 3",
+        "jobs_by_end",
     ),
     "newest jobs of a status": (
         "SELECT * FROM processing_jobs WHERE status = 'processing' ORDER BY created_at DESC, job_id DESC LIMIT 20",

@@ -180,6 +180,25 @@ def test_jobs_of_a_span_come_oldest_first_and_paged(records: Records) -> None:
     assert records.jobs_between(last + timedelta(seconds=1), last + timedelta(days=1)) == []
 
 
+def test_jobs_that_ended_in_a_span_come_in_the_order_of_their_ends(records: Records) -> None:
+    for number in range(5):
+        records.register_job(f"j{number}", "raw/a.pdf", "normal", None)
+    records.cancel("j3")
+    records.fail("j0", "fetch", "Encrypted", "It is locked.")
+    job_id, document = begun(records, "b")
+    records.begin_stage(job_id, "record", "w")
+    records.complete(job_id, document, None)
+    ended = [records.job("j3"), records.job("j0"), records.job(job_id)]
+    first, last = (ended[at].finished_at for at in (0, -1))
+    assert first is not None and last is not None
+    beyond = last + timedelta(seconds=1)
+    ordered = sorted(ended, key=lambda job: (job.finished_at or NOW, job.job_id))
+    assert records.jobs_ended(first, beyond) == ordered
+    assert records.jobs_ended(first, beyond, limit=1, offset=1) == ordered[1:2]
+    assert records.jobs_ended(first, last) == [job for job in ordered if job.finished_at != last]
+    assert records.jobs_ended(beyond, beyond + timedelta(days=1)) == []
+
+
 def test_search_ranks_and_shows_where(records: Records) -> None:
     finished(records, "a", "The court grants the motion. Pellworth is named once here.")
     finished(
