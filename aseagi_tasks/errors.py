@@ -176,6 +176,12 @@ class Refused(DocumentError):
     template = "{0} refused this document: {1}"
 
 
+class Overtaken(DocumentError):
+    """Args: file name."""
+
+    template = "{0} was published anew by another job since this one took its reading; what that found stays."
+
+
 class Quarantined(DocumentError):
     """Args: stage, how many workers died."""
 
