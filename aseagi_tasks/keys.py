@@ -1,9 +1,11 @@
 """Where things are in the bucket: every key is made here and nowhere else.
 
     raw/YYYY/MM/DD/<document_id>.<ext>
-    processed/YYYY/MM/DD/<document_id>/{ocr.txt, ocr.json.gz, analysis.json, thumbnail.jpg, searchable.pdf, metadata.json}
+    processed/YYYY/MM/DD/<document_id>/{ocr.txt, ocr.json.gz, analysis.json, thumbnail.jpg, searchable.pdf,
+        metadata.json}
     processed/YYYY/MM/DD/<document_id>/versions/<job_id>/{analysis.json, metadata.json}
-    cache/<job_id>/{pages.json, layers.json, ocr.json, dialogue.json, analysis.json, thumbnail.jpg, kept.json, before.json}
+    cache/<job_id>/{pages.json, layers.json, ocr.json, dialogue.json, analysis.json, thumbnail.jpg, kept.json,
+        before.json}
     reprocess/<run_id>.json
     batches/requests/<job_id>_<call>.json, batches/sent/<batch_id>.json
     backups/YYYY/MM/DD/records-<moment>.{dump, sqlite3}

@@ -400,6 +400,9 @@ class Records(UserRecords, Protocol):
     def find(self, wanted: Wanted, *, limit: int, behind: Document | None = None) -> list[Document]:
         """Documents as wanted, newest first; ``behind``: those after it, wherever that is in a million."""
 
+    def count_documents(self, wanted: Wanted) -> dict[str, int]:
+        """How many are as wanted, by type; ``""``: those of which none is known."""
+
     def search(self, query: str, *, limit: int = 20, offset: int = 0, wanted: Wanted = ANYTHING) -> list[Hit]:
         """Documents whose text or facts contain every word and phrase, best first; if none does, names that look alike.
 

@@ -37,6 +37,16 @@ class SqliteSearch(SqliteFile):
         )
         return [document_of(row) for row in rows]
 
+    def count_documents(self, wanted: Wanted) -> dict[str, int]:
+        """How many are as wanted, by type; ``""``: those of which none is known."""
+        rows = self._read(
+            "counting documents",
+            f"SELECT coalesce(document_type, '') AS kind, count(*) AS n FROM documents WHERE {_conditions(wanted)}"
+            " GROUP BY 1 ORDER BY 2 DESC, 1",
+            _values(wanted),
+        )
+        return {row["kind"]: row["n"] for row in rows}
+
     def search(self, query: str, *, limit: int = 20, offset: int = 0, wanted: Wanted = ANYTHING) -> list[Hit]:
         """Documents whose text or facts contain the words, best first; if none does, names that look alike."""
         expression = match_expression(query)

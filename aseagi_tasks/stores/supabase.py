@@ -294,6 +294,10 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers):
             values |= {"p_created_at": behind.created_at.isoformat(), "p_document_id": behind.document_id}
         return [_document(row) for row in self._call("find_documents", values)]
 
+    def count_documents(self, wanted: Wanted) -> dict[str, int]:
+        """How many are as wanted, by type; ``""``: those of which none is known."""
+        return {row["kind"]: row["n"] for row in self._call("count_documents", {"p_wanted": wanted.conditions})}
+
     def search(self, query: str, *, limit: int = 20, offset: int = 0, wanted: Wanted = ANYTHING) -> list[Hit]:
         """Documents whose text or facts contain the words, best first. Any input is safe; no words: no hits."""
         parts = parts_of_query(query)

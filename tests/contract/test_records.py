@@ -684,6 +684,7 @@ def test_documents_are_found_by_what_made_them_and_when_they_were_taken_in(recor
     ):
         found = {document.document_id for document in records.find(wanted, limit=100)}
         assert found == {ids[name] for name in expected}, wanted
+        assert sum(records.count_documents(wanted).values()) == len(expected)
 
 
 def test_jobs_on_known_documents_are_registered_once_and_counted(records: Records) -> None:

@@ -71,7 +71,15 @@ CREATE OR REPLACE FUNCTION document_conditions(p_wanted jsonb)
     )
 $$;
 
-REVOKE ALL ON FUNCTION register_again, count_requested, version_condition, other_version
+-- How many documents are as wanted, by type.
+CREATE FUNCTION count_documents(p_wanted jsonb) RETURNS TABLE (kind text, n bigint)
+    LANGUAGE plpgsql STABLE SET search_path = '' AS $$
+BEGIN
+    RETURN QUERY EXECUTE 'SELECT coalesce(documents.document_type, ''''), count(*) FROM public.documents WHERE '
+        || public.document_conditions(p_wanted) || ' GROUP BY 1 ORDER BY 2 DESC, 1';
+END $$;
+
+REVOKE ALL ON FUNCTION register_again, count_requested, count_documents, version_condition, other_version
     FROM PUBLIC, anon, authenticated, service_role;
-GRANT EXECUTE ON FUNCTION register_again, count_requested TO service_role;
+GRANT EXECUTE ON FUNCTION register_again, count_requested, count_documents TO service_role;
 GRANT EXECUTE ON FUNCTION version_condition, other_version TO service_role, aseagi_viewer;
