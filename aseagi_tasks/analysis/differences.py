@@ -53,9 +53,8 @@ def text_difference(old: str, new: str) -> Difference:
     before, after = Counter(old.split()), Counter(new.split())
     both, most = (before & after).total(), max(before.total(), after.total())
     share = both / most if most else 1.0
-    return Difference(
-        kind="same" if old == new else "changed", old=before.total(), new=f"{after.total()} ({share:.1%} alike)"
-    )
+    said = f"{after.total()} words, {share:.1%} alike"
+    return Difference(kind="same" if old == new else "changed", old=f"{before.total()} words", new=said)
 
 
 def tally(documents: Iterable[Mapping[str, Difference]]) -> dict[str, dict[str, int]]:
