@@ -30,6 +30,7 @@ from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Document, Job
 
 if TYPE_CHECKING:
+    from aseagi_tasks.stages.reprocess import Order
     from aseagi_tasks.stages.workplace import Workplace
 
 #: A long document is read in slices of this length, so that no message outlives the visibility time-out.
@@ -147,6 +148,15 @@ def enqueue(
     services.ocr_engine(ocr_engine)
     services.records().register_job(job_id, source, priority, requested_by, again=again, ocr_engine=ocr_engine)
     feed_if_possible(limit=10)
+
+
+def reprocess(order: Order) -> None:
+    """Begin an order to process documents again; ``control.reprocess`` goes on with it."""
+    from aseagi_tasks.stages.reprocess import feed, save
+
+    save(services.storage(), order)
+    feed(order, services.records(), services.storage())
+    feed_if_possible(limit=100)
 
 
 def cancel(job_id: str) -> bool:

@@ -71,6 +71,7 @@ def reprocess(
     if ocr and stage != "ocr":
         raise typer.BadParameter("--ocr goes with --stage ocr: the text as it was read has its engine.")
     from aseagi_tasks.stages.replay import reader, replay, sample
+    from aseagi_tasks.tasks import reprocess as begin
 
     services.ocr_engine(ocr)
     records, storage, analyst = services.records(), services.storage(), services.analyst(model)
@@ -133,7 +134,7 @@ def reprocess(
     if not yes and not typer.confirm(f"Process {documents:,} documents again, for ${order.cap_usd:.4f} at most?"):
         out.print("Nothing was changed.")
         return
-    _begin(order)
+    begin(order)
     if as_json:
         print_json({**found, "run_id": order.run_id, "cap_usd": order.cap_usd})
     else:
@@ -172,14 +173,6 @@ def _money(
     most = max((one.bound_usd * share for one in done), default=settings().claude_document_usd)
     spare = min(documents, _SPARE) * most
     return {"cap_usd": cap if cap is not None else (whole or (0, 0))[1] + spare, "document_usd": most}
-
-
-def _begin(order: Order) -> None:
-    from aseagi_tasks.admission import feed_if_possible
-
-    orders.save(services.storage(), order)
-    orders.feed(order, services.records(), services.storage())
-    feed_if_possible(limit=100)
 
 
 def _show_runs(run: str | None, end: bool, as_json: bool) -> None:
