@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aseagi_tasks import keys
+from aseagi_tasks.documents import Source
 from tests.chain.conftest import ASEAGI, WAIT_S, Up
 from tests.chain.test_claude import ANSWER, completed, filing, published, queued, records, until
 from tests.servers.anthropic import KEY, AnthropicServer
@@ -171,3 +173,21 @@ def test_cap_that_is_too_small_begins_nothing(up: Up, tmp_path: Path) -> None:
 def test_what_is_not_understood_changes_nothing(up: Up, arguments: tuple[str, ...], code: int, words: str) -> None:
     ran = up.run("reprocess", *arguments)
     assert (ran.returncode, words in ran.stderr + ran.stdout) == (code, True), ran.stderr
+
+
+def test_document_that_another_job_works_on_is_done_after_that(up: Up, tmp_path: Path) -> None:
+    store, document_id = records(up), completed(up, queued(up, [filing(tmp_path)])[0]).document_id
+    document = store.document(document_id)
+    source = Source(**document.model_dump(include=set(Source.model_fields)))
+    store.register_job("other", document.key, "low", "somebody", again=True)
+    assert store.start_lease("other", "elsewhere/1", 600) is not None
+    store.register_document("other", source, document.created_at)
+    now = datetime.now(UTC)
+    assert store.claim("other", document_id, now - timedelta(minutes=5)).job_id == "other"
+    seen = said(up, "reprocess", "--where", f"id={document_id}", "--model", SONNET, "--yes")
+    assert seen["preview"]["documents"][0]["fields"]["title"]["kind"] == "changed"
+    job = next(job for job in store.jobs(document_id=document_id) if job.requested_by == f"reprocess:{seen['run_id']}")
+    assert store.job(job.job_id).stage is None
+    store.cancel("other")
+    completed(up, job.job_id)
+    assert store.document(document_id).title == "A Motion to Dismiss"
