@@ -36,6 +36,7 @@ BEAT_SCHEDULE = {
     "reconcile": {"task": "aseagi.control.reconcile", "schedule": crontab(hour=4, minute=40)},
     "backup": {"task": "aseagi.control.backup", "schedule": crontab(hour=3, minute=50)},
     "batches": {"task": "aseagi.control.batches", "schedule": Every(60)},
+    "reprocess": {"task": "aseagi.control.reprocess", "schedule": Every(30)},
     "certificate": {"task": "aseagi.control.certificate", "schedule": crontab(hour=0, minute=20)},
     "weekly-report": {
         "task": "aseagi.control.weekly_report",

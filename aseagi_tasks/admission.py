@@ -38,7 +38,7 @@ def message_priority(priority: Priority, stage: Stage | str) -> int:
 
 def the_chain(job_id: str, priority: Priority, ocr_engine: str | None = None, start: Stage = "fetch") -> chain:
     """The stages of one job from ``start`` on. Sent with the job's id as task id, its result is kept under that."""
-    options = {"ocr": (ocr_engine,), "record": (ocr_engine,)} if ocr_engine else {}
+    options = {"ocr": (ocr_engine,)} if ocr_engine else {}
     stages = STAGES[STAGES.index(start) :]
     signatures = [app.tasks[f"aseagi.{stage}"].si(job_id, *options.get(stage, ())) for stage in stages]
     return chain(s.set(priority=message_priority(priority, stage)) for s, stage in zip(signatures, stages, strict=True))

@@ -175,6 +175,20 @@ def batches() -> dict[str, int]:
     return {}
 
 
+@app.task(name="aseagi.control.reprocess")
+def reprocess() -> dict[str, int]:
+    """Register the next jobs of every order to process documents again; how many each has by now."""
+    from aseagi_tasks.stages.reprocess import feed as feed_order
+    from aseagi_tasks.stages.reprocess import orders
+
+    records, storage = services.records(), services.storage()
+    running = [order for order in orders(storage) if order.state == "running"]
+    fed = {order.run_id: feed_order(order, records, storage).fed for order in running}
+    if fed:
+        feed(limit=100)
+    return fed
+
+
 def _answered(job_id: str) -> None:
     """A job goes on where its document waited for an answer; one that has ended does not."""
     with suppress(NotFound):

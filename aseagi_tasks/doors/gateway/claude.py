@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import httpx
@@ -71,7 +72,7 @@ class ClaudeProxy:
         """
         if self._conf.anthropic_api_key is None:
             return refusal(401, "There is no key here.")
-        if (why := self._objection(body)) is not None:
+        if (why := self._objection(body, instance_id)) is not None:
             return refusal(400, why)
         if (wait_s := self._pace.take(INTERVAL_S, within_s=PATIENCE_S)) > PATIENCE_S:
             return refusal(429, "All wait.", {"retry-after": f"{wait_s:.1f}"})
@@ -101,11 +102,11 @@ class ClaudeProxy:
         passed_on = {name: answer.headers[name] for name in ("request-id", "retry-after") if name in answer.headers}
         return Said(answer.status_code, answer.content, passed_on)
 
-    def _objection(self, body: Any) -> str | None:
+    def _objection(self, body: Any, instance_id: str) -> str | None:
         """Why a request is not passed on."""
         if not isinstance(body, dict) or not set(body) <= FIELDS or not isinstance(body.get("messages"), list):
             return f"Only these fields are passed on: {', '.join(sorted(FIELDS))}."
-        if body.get("model") != self._conf.claude_model:
+        if body.get("model") != self._conf.claude_model and body.get("model") not in self._asked(instance_id):
             return f"Only {self._conf.claude_model} is passed on."
         if body.get("thinking", {"type": "disabled"}) != {"type": "disabled"}:
             return "Thinking is disabled."
@@ -113,6 +114,11 @@ class ClaudeProxy:
         if not isinstance(tokens, int) or isinstance(tokens, bool) or not 0 < tokens <= MAX_TOKENS:
             return f"max_tokens is 1 to {MAX_TOKENS}."
         return None
+
+    def _asked(self, instance_id: str) -> set[str]:
+        """Models that jobs of this machine are to be analyzed by instead of the settings'."""
+        given = self._records.given_jobs(instance_id, datetime.now(UTC))
+        return {job.analyst for job in given if job.analyst in prices.MODELS}
 
     def _cost(self, answer: httpx.Response, model: str, most_usd: float) -> tuple[float, dict[str, Any]]:
         """What an answer cost, and its tokens; an error costs nothing, an answer that cannot be read the most."""
