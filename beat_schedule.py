@@ -24,7 +24,7 @@ BEAT_SCHEDULE = {
     "backup": {"task": "aseagi.control.backup", "schedule": crontab(hour=3, minute=50)},
     "batches": {"task": "aseagi.control.batches", "schedule": Every(60)},
     "certificate": {"task": "aseagi.control.certificate", "schedule": crontab(hour=0, minute=20)},
-    "heartbeat": {"task": "aseagi.control.heartbeat", "schedule": Every(20)},
+    "heartbeat": {"task": "aseagi.control.heartbeat", "schedule": Every(settings().instance_silent_s / 30)},
     "give-back-overdue": {"task": "aseagi.control.give_back_overdue", "schedule": Every(300)},
     "clean": {"task": "aseagi.control.clean", "schedule": crontab(hour=4, minute=20)},
 }
