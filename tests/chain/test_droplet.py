@@ -18,6 +18,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.chain.conftest import ASEAGI, WAIT_S, Up, free_port, processes_of, until
 from tests.chain.test_up import filing
@@ -152,7 +154,7 @@ def test_who_guesses_tokens_is_slowed_down(droplet: Droplet) -> None:
 
 def test_redis_wants_a_login_and_the_tunnel_a_certificate(droplet: Droplet) -> None:
     with pytest.raises(redis.AuthenticationError):
-        redis.Redis(port=droplet.ports["REDIS"]).ping()
+        redis.Redis(port=droplet.ports["REDIS"], retry=Retry(NoBackoff(), 0)).ping()
     ca = ssl.create_default_context(cafile=str(droplet.home / "ca" / "ca.pem"))
     with (
         socket.create_connection((WORLD, droplet.ports["TUNNEL_PUBLIC"]), timeout=20) as plain,
