@@ -42,7 +42,7 @@ BEAT_SCHEDULE = {
         "task": "aseagi.control.weekly_report",
         "schedule": OnTheWall(day_of_week="mon", hour=6, minute=30),
     },
-    "heartbeat": {"task": "aseagi.control.heartbeat", "schedule": Every(20)},
+    "heartbeat": {"task": "aseagi.control.heartbeat", "schedule": Every(settings().instance_silent_s / 30)},
     "give-back-overdue": {"task": "aseagi.control.give_back_overdue", "schedule": Every(300)},
     "clean": {"task": "aseagi.control.clean", "schedule": crontab(hour=4, minute=20)},
 }

@@ -16,6 +16,7 @@ from aseagi_tasks.delivery import MAX_DEATHS, set_aside
 from aseagi_tasks.documents import FINAL
 from aseagi_tasks.errors import NotFound, NotSetUp, Quarantined, RecordsUnavailable, TransientError
 from aseagi_tasks.fleet import broker_access
+from aseagi_tasks.fleet.allowance import Allowance
 from aseagi_tasks.fleet.marks import HEARTBEAT_KEY
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Job
@@ -164,7 +165,12 @@ def batches() -> dict[str, int]:
     if conf.analyst_in_use != "claude":
         return {"let_go": let_go(services.storage(), _answered)}
     tending = Batches(
-        services.records(), services.storage(), services.claude().service, _answered, wait_s=conf.claude_batch_wait_s
+        services.records(),
+        services.storage(),
+        services.claude().service,
+        _answered,
+        wait_s=conf.claude_batch_wait_s,
+        freed=Allowance(services.redis(), conf.gateway_claude_usd).give_back,
     )
     try:
         return tending.tend(datetime.now(UTC))

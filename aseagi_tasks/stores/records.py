@@ -365,8 +365,12 @@ class Records(UserRecords, Protocol):
             None if it has ended, another holds its lease, or the instance has so many already.
         """
 
-    def given_jobs(self, instance_id: str, ended_since: datetime) -> list[Job]:
-        """An instance's jobs: those that are open and wait for nothing, and those that ended since."""
+    def given_jobs(self, instance_id: str, ended_since: datetime, about: str | None = None) -> list[Job]:
+        """An instance's jobs: those that are open and wait for nothing, and those that ended since.
+
+        Args:
+            about: only those with this id, of the document with this id or this key, or asked for by this source.
+        """
 
     def take_jobs_back(self, instance_id: str) -> int:
         """An instance's jobs are nobody's; how many."""

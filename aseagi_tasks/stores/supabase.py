@@ -231,9 +231,9 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers):
         values = {"p_job_id": job_id, "p_instance_id": instance_id, "p_at_most": at_most}
         return next((_job(row) for row in self._call("give_job", values)), None)
 
-    def given_jobs(self, instance_id: str, ended_since: datetime) -> list[Job]:
+    def given_jobs(self, instance_id: str, ended_since: datetime, about: str | None = None) -> list[Job]:
         """An instance's jobs: those that are open and wait for nothing, and those that ended since."""
-        values = {"p_instance_id": instance_id, "p_ended_since": ended_since.isoformat()}
+        values = {"p_instance_id": instance_id, "p_ended_since": ended_since.isoformat(), "p_about": about}
         return [_job(row) for row in self._call("given_jobs", values)]
 
     def take_jobs_back(self, instance_id: str) -> int:

@@ -432,6 +432,10 @@ def test_job_is_given_to_one_instance_until_its_lease_is_over_or_it_is_taken_bac
     records.start_lease(job_id, "worker of i-1", 60)
     assert records.give_job(job_id, "i-2", 9) is None
     assert [job.job_id for job in records.given_jobs("i-1", hour_ago)] == [job_id]
+    document = records.document(given.document_id or "")
+    for about in (job_id, document.document_id, document.key, given.source):
+        assert [job.job_id for job in records.given_jobs("i-1", hour_ago, about)] == [job_id], about
+    assert records.given_jobs("i-1", hour_ago, "another") == records.given_jobs("i-1", hour_ago, "") == []
     records.renew_lease(job_id, "worker of i-1", -1)
     assert records.give_job(job_id, "i-2", 9) is not None
     assert records.given_jobs("i-1", hour_ago) == []
