@@ -94,6 +94,19 @@ def import_records(
 
 
 @app.command(rich_help_panel=_PANEL)
+def clean(as_json: Json = False) -> None:
+    """Remove what is over (cache/, scratch, old exports), roll old events up. Beat does this every night."""
+    from aseagi_tasks import housekeeping
+
+    done = housekeeping.clean()
+    if as_json:
+        print_json(done)
+    else:
+        said = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in done.items() if count)
+        out.print(said or "Nothing was over.", highlight=False)
+
+
+@app.command(rich_help_panel=_PANEL)
 def backup(as_json: Json = False) -> None:
     """Back the records up into the bucket, below backups/. Beat does this every night."""
     from aseagi_tasks.stores.backup import backup as write

@@ -18,6 +18,7 @@ from aseagi_tasks.errors import NotACertificate, NotFound
 from aseagi_tasks.reports import certificate_page
 from aseagi_tasks.reports.certificate import UNREAD, Certificate, Entry, Outcome, issue, read
 from aseagi_tasks.stores.records import Document, Job, Records
+from aseagi_tasks.stores.rolling_up import SUMMARY
 from aseagi_tasks.stores.storage import Storage
 
 #: Jobs that are looked at together.
@@ -201,7 +202,7 @@ def _counted(job: Job, records: Records) -> int | None:
     if job.stage in (None, "fetch", "rasterize"):
         return None
     for event in reversed(records.events(job.job_id)):
-        if event.stage == "rasterize" and isinstance(event.detail.get("pages"), int):
+        if (event.stage == "rasterize" or event.kind == SUMMARY) and isinstance(event.detail.get("pages"), int):
             return int(event.detail["pages"])
     return None
 
