@@ -12,7 +12,7 @@ from aseagi_tasks import housekeeping, services
 from aseagi_tasks.admission import feed, go_on, in_queue, reached, send
 from aseagi_tasks.celery import app
 from aseagi_tasks.delivery import MAX_DEATHS, set_aside
-from aseagi_tasks.errors import NotFound, NotSetUp, Quarantined, RecordsUnavailable, TransientError
+from aseagi_tasks.errors import AseagiError, NotFound, NotSetUp, Quarantined, RecordsUnavailable, TransientError
 from aseagi_tasks.fleet import broker_access
 from aseagi_tasks.fleet.marks import HEARTBEAT_KEY
 from aseagi_tasks.settings import settings
@@ -75,11 +75,26 @@ def clean() -> dict[str, int]:
 
 
 @app.task(name="aseagi.control.backup")
-def backup() -> str:
-    """Back the records up into the bucket; returns the key."""
-    from aseagi_tasks.stores.backup import backup as write
+def backup() -> dict[str, Any]:
+    """Back the records up into the bucket, and write down what is in it; what was done."""
+    return housekeeping.back_up()
 
-    return write(services.records_source(), services.storage(), settings().scratch_root, datetime.now(UTC))
+
+@app.task(name="aseagi.control.restore_drill")
+def restore_drill() -> dict[str, Any]:
+    """Restore the newest backup into a store of its own; operators are told if it does not hold."""
+    from aseagi_tasks.stores.drill import drill
+
+    try:
+        held = drill(services.records_source(), services.storage(), settings().scratch_root, datetime.now(UTC))
+    except AseagiError as exc:
+        services.notifier().tell(f"The restore drill failed. {exc}")
+        raise
+    if held.found:
+        services.notifier().tell(
+            f"The restore drill of {held.backup} found: {'; '.join(held.found[:5])}. `aseagi restore-drill` shows all."
+        )
+    return held.model_dump(mode="json")
 
 
 @app.task(name="aseagi.control.heartbeat")

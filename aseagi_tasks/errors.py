@@ -6,6 +6,7 @@
     │                        BudgetExceeded, NotSetUp
     ├ DocumentError    3     final for this document: NotADocument, NotFound, Altered, Encrypted, TooLarge, NoPages,
     │                        Unreadable, Refused, Quarantined, NotACertificate, Differs
+    ├ BackupDamaged    3     a backup, or the manifest beside it, is not what it was
     ├ FleetError       7     may carry an instance_id, which is to be destroyed: OfferGone, CreateUnresolved,
     │                        NoSuchInstance
     ├ Cancelled        6     somebody asked for the job to stop
@@ -197,6 +198,13 @@ class Differs(DocumentError):
         "{0} does not hold: {1} differences, named above. Bring back what is missing or altered from a copy of the"
         " bucket, or process it again (`aseagi process --again`) and make a new certificate."
     )
+
+
+class BackupDamaged(AseagiError):
+    """Args: key, what is wrong, the cure."""
+
+    exit_code = 3
+    template = "{0}: {1} {2}"
 
 
 class FleetError(AseagiError):

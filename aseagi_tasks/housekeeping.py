@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shutil
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from aseagi_tasks import keys, services
 from aseagi_tasks.documents import FINAL
 from aseagi_tasks.errors import AseagiError, NotFound
 from aseagi_tasks.settings import settings
+
+if TYPE_CHECKING:
+    from aseagi_tasks.stores.manifest import Gone
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +109,55 @@ def clean_exports(now: datetime, days: int, certificate_days: int) -> int:
             storage.delete(there.key)
             gone += 1
     return gone
+
+
+def back_up() -> dict[str, Any]:
+    """Back the records up, write down what is in the bucket, remove old backups, tell operators what is gone.
+
+    Returns:
+        ``key, bytes, manifest, objects, gone, removed``.
+    Raises:
+        ConfigError, RecordsUnavailable, StorageUnavailable.
+    """
+    from aseagi_tasks.stores import manifest
+    from aseagi_tasks.stores.backup import backup, thin
+
+    storage, scratch, now = services.storage(), settings().scratch_root, datetime.now(UTC)
+    made = backup(services.records_source(), storage, scratch, now)
+    key = keys.manifest(made.key)
+    about = made._asdict() | {"made_at": now.isoformat(timespec="seconds")}
+    totals, missing = manifest.write(storage, services.records(), key, scratch, now, about)
+    if missing:
+        # again when there are others, or more
+        name = hashlib.sha256(" ".join(sorted(one.key for one in missing)).encode("utf-8", "replace")).hexdigest()[:16]
+        said = f"{totals.gone:,} files that documents name are not in the bucket, {missing[0].key} is one."
+        cure = "Nothing was removed for that. `aseagi missing` names them; put them back, or leave it so."
+        services.tell_once(f"gone:{totals.gone}:{name}", f"{said} {cure}", every_s=30 * 86_400)
+    return {
+        **{"key": made.key, "bytes": made.bytes, "manifest": key, "objects": totals.objects, "gone": totals.gone},
+        "removed": thin(storage),
+    }
+
+
+def gone() -> list[Gone]:
+    """What the newest manifest says to be gone, and is still not there.
+
+    Raises:
+        NotFound: there is no manifest. BackupDamaged: it is damaged.
+    """
+    from aseagi_tasks.stores import manifest
+    from aseagi_tasks.stores.backup import list_backups
+
+    storage, scratch = services.storage(), settings().scratch_root
+    newest = next((one.key for one in list_backups(storage) if storage.stat(keys.manifest(one.key))), None)
+    if newest is None:
+        raise NotFound("A list of what is in the bucket", "backups/: `aseagi backup` makes one")
+    scratch.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=scratch, prefix="missing-") as folder:
+        path = Path(folder) / "manifest.jsonl.gz"
+        storage.download(keys.manifest(newest), path)
+        manifest.read(path, keys.manifest(newest))
+        return list(manifest.still_gone(storage, manifest.gone_of(path)))
 
 
 def _has_ended(job_id: str) -> bool:

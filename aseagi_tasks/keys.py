@@ -4,7 +4,7 @@
     processed/YYYY/MM/DD/<document_id>/{ocr.txt, analysis.json, thumbnail.jpg, searchable.pdf, metadata.json}
     cache/<job_id>/{pages.json, layers.json, ocr.json, dialogue.json, analysis.json, thumbnail.jpg}
     batches/requests/<job_id>_<call>.json, batches/sent/<batch_id>.json
-    backups/YYYY/MM/DD/records-<moment>.{dump, sqlite3}
+    backups/YYYY/MM/DD/{records-<moment>.{dump, sqlite3}, manifest-<moment>.jsonl.gz}
     exports/certificates/<YYYY-MM-DD or run>-<moment>-<hash>.{json, pdf}
 
 Pure: dates come in as arguments. The layout of a job's scratch folder is here too.
@@ -59,6 +59,12 @@ def batch_members(batch_id: str) -> str:
 def backup(now: datetime, extension: str) -> str:
     """A backup of the records; by name the newest is last. ``now`` is UTC."""
     return f"backups/{now:%Y/%m/%d}/records-{now:%Y%m%dT%H%M%S}Z.{extension}"
+
+
+def manifest(backup_key: str) -> str:
+    """What was in the bucket when a backup was made: beside that."""
+    folder, _, name = backup_key.rpartition("/")
+    return f"{folder}/{name.replace('records-', 'manifest-', 1).split('.')[0]}.jsonl.gz"
 
 
 def certificates(scope: str = "") -> str:

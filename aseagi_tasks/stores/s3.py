@@ -95,7 +95,7 @@ class S3Storage:
                 found = self.client.head_object(Bucket=self.bucket, Key=key)
         except NotFound:
             return None
-        return Stored(key, found["ContentLength"], found["LastModified"])
+        return Stored(key, found["ContentLength"], found["LastModified"], found.get("ETag", "").strip('"'))
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """Objects whose key begins with ``prefix``, by key, a thousand in memory at a time."""
@@ -107,7 +107,7 @@ class S3Storage:
             if page is None:
                 return
             for found in page.get("Contents", ()):
-                yield Stored(found["Key"], found["Size"], found["LastModified"])
+                yield Stored(found["Key"], found["Size"], found["LastModified"], found.get("ETag", "").strip('"'))
 
     def delete(self, key: str) -> None:
         """Remove; a key that is not there is success."""

@@ -9,11 +9,12 @@ from typing import NamedTuple, Protocol
 
 
 class Stored(NamedTuple):
-    """One object as a listing shows it. ``modified`` is UTC."""
+    """One object as a listing shows it. ``modified`` is UTC; ``etag`` is the provider's mark of its content, if any."""
 
     key: str
     bytes: int
     modified: datetime
+    etag: str = ""
 
 
 class Storage(Protocol):
