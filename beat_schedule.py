@@ -35,6 +35,10 @@ BEAT_SCHEDULE = {
     "autoscale": {"task": "aseagi.control.autoscale", "schedule": Every(15)},
     "reconcile": {"task": "aseagi.control.reconcile", "schedule": crontab(hour=4, minute=40)},
     "backup": {"task": "aseagi.control.backup", "schedule": crontab(hour=3, minute=50)},
+    "restore-drill": {
+        "task": "aseagi.control.restore_drill",
+        "schedule": crontab(day_of_month=2, hour=5, minute=10),
+    },
     "batches": {"task": "aseagi.control.batches", "schedule": Every(60)},
     "reprocess": {"task": "aseagi.control.reprocess", "schedule": Every(30)},
     "certificate": {"task": "aseagi.control.certificate", "schedule": crontab(hour=0, minute=20)},

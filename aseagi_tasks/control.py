@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from aseagi_tasks import keys, services
+from aseagi_tasks import housekeeping, services
 from aseagi_tasks.admission import feed, go_on, in_queue, reached, send
 from aseagi_tasks.celery import app
 from aseagi_tasks.delivery import MAX_DEATHS, set_aside
-from aseagi_tasks.documents import FINAL
-from aseagi_tasks.errors import NotFound, NotSetUp, Quarantined, RecordsUnavailable, TransientError
+from aseagi_tasks.errors import AseagiError, NotFound, NotSetUp, Quarantined, RecordsUnavailable, TransientError
 from aseagi_tasks.fleet import broker_access
 from aseagi_tasks.fleet.allowance import Allowance
 from aseagi_tasks.fleet.marks import HEARTBEAT_KEY
@@ -22,11 +20,6 @@ from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Job
 
 log = logging.getLogger(__name__)
-
-#: Leftovers of jobs that ended without clearing up are kept this long, for a look at what went wrong.
-KEEP = timedelta(days=1)
-#: Telegram gives an update again for a day; that it was dealt with is remembered longer.
-KEEP_UPDATES = timedelta(days=7)
 
 
 class _Round:
@@ -78,20 +71,31 @@ def _go_on(jobs: list[Job]) -> int:
 
 @app.task(name="aseagi.control.clean")
 def clean() -> dict[str, int]:
-    """Remove what ended jobs left in ``cache/`` and in this host's scratch folder, and ids of old updates."""
-    return {
-        "cache": _clean_cache(datetime.now(UTC) - KEEP),
-        "scratch": _clean_scratch(time.time() - KEEP.total_seconds()),
-        "updates": services.records().forget_updates(datetime.now(UTC) - KEEP_UPDATES),
-    }
+    """Remove what is over, and make small what is old; how much, by step."""
+    return housekeeping.clean()
 
 
 @app.task(name="aseagi.control.backup")
-def backup() -> str:
-    """Back the records up into the bucket; returns the key."""
-    from aseagi_tasks.stores.backup import backup as write
+def backup() -> dict[str, Any]:
+    """Back the records up into the bucket, and write down what is in it; what was done."""
+    return housekeeping.back_up()
 
-    return write(services.records_source(), services.storage(), settings().scratch_root, datetime.now(UTC))
+
+@app.task(name="aseagi.control.restore_drill")
+def restore_drill() -> dict[str, Any]:
+    """Restore the newest backup into a store of its own; operators are told if it does not hold."""
+    from aseagi_tasks.stores.drill import drill
+
+    try:
+        held = drill(services.records_source(), services.storage(), settings().scratch_root, datetime.now(UTC))
+    except AseagiError as exc:
+        services.notifier().tell(f"The restore drill failed. {exc}")
+        raise
+    if held.found:
+        services.notifier().tell(
+            f"The restore drill of {held.backup} found: {'; '.join(held.found[:5])}. `aseagi restore-drill` shows all."
+        )
+    return held.model_dump(mode="json")
 
 
 @app.task(name="aseagi.control.heartbeat")
@@ -231,26 +235,3 @@ def reconcile() -> dict[str, Any] | None:
         said = "Vast.ai charged ${charged_usd:.2f} in three days for what the ledger has as ${booked_usd:.2f}."
         services.tell_once(f"fleet:reconciled:{now:%Y-%m-%d}", said.format(**totals))
     return dict(totals)
-
-
-def _has_ended(job_id: str) -> bool:
-    try:
-        return services.records().job(job_id).status in FINAL
-    except NotFound:
-        return True
-
-
-def _clean_cache(before: datetime) -> int:
-    storage = services.storage()
-    old = {there.key.split("/")[1] for there in storage.list("cache/") if there.modified < before}
-    return sum(storage.delete_all(keys.cache(job_id)) for job_id in sorted(old) if _has_ended(job_id))
-
-
-def _clean_scratch(before: float) -> int:
-    root = settings().scratch_root
-    gone = 0
-    for folder in root.iterdir() if root.is_dir() else ():
-        if folder.stat().st_mtime < before and _has_ended(folder.name):
-            shutil.rmtree(folder, ignore_errors=True)
-            gone += 1
-    return gone

@@ -7,6 +7,7 @@
     ├ DocumentError    3     final for this document: NotADocument, NotFound, Altered, Encrypted, TooLarge, NoPages,
     │                        Unreadable, Refused, Quarantined, NotACertificate, Differs, UnknownCase,
     │                        NothingToReport
+    ├ BackupDamaged    3     a backup, or the manifest beside it, is not what it was
     ├ FleetError       7     may carry an instance_id, which is to be destroyed: OfferGone, CreateUnresolved,
     │                        NoSuchInstance
     ├ Cancelled        6     somebody asked for the job to stop
@@ -228,6 +229,11 @@ class NothingToReport(DocumentError):
     """Args: span, the cure: where there is something."""
 
     template = "Nothing was processed and nothing spent {0}. {1}"
+class BackupDamaged(AseagiError):
+    """Args: key, what is wrong, the cure."""
+
+    exit_code = 3
+    template = "{0}: {1} {2}"
 
 
 class FleetError(AseagiError):

@@ -8,7 +8,7 @@
         before.json}
     reprocess/<run_id>.json
     batches/requests/<job_id>_<call>.json, batches/sent/<batch_id>.json
-    backups/YYYY/MM/DD/records-<moment>.{dump, sqlite3}
+    backups/YYYY/MM/DD/{records-<moment>.{dump, sqlite3}, manifest-<moment>.jsonl.gz}
     exports/certificates/<YYYY-MM-DD or run>-<moment>-<hash>.{json, pdf}
     exports/weekly-report-<YYYY-MM-DD: its last day>.pdf, exports/case-summary-<case>.pdf
 
@@ -30,6 +30,9 @@ PUBLISHED = ("ocr.txt", "ocr.json.gz", "analysis.json", "thumbnail.jpg", "search
 
 #: What is kept of a set that a later job replaced.
 VERSIONED = ("analysis.json", "metadata.json")
+
+#: Of a key in S3, in UTF-8.
+MAX_BYTES = 1_024
 
 CONTENT_TYPES = {
     "txt": "text/plain; charset=utf-8",
@@ -82,6 +85,12 @@ def backup(now: datetime, extension: str) -> str:
     return f"backups/{now:%Y/%m/%d}/records-{now:%Y%m%dT%H%M%S}Z.{extension}"
 
 
+def manifest(backup_key: str) -> str:
+    """What was in the bucket when a backup was made: beside that."""
+    folder, _, name = backup_key.rpartition("/")
+    return f"{folder}/{name.replace('records-', 'manifest-', 1).split('.')[0]}.jsonl.gz"
+
+
 def certificates(scope: str = "") -> str:
     """The prefix of the certificates of a day or of runs; by name the newest of one day is last."""
     return f"exports/certificates/{scope}"
@@ -115,13 +124,32 @@ def content_type(key: str) -> str:
     return CONTENT_TYPES.get(key.rsplit(".", 1)[-1].lower(), "application/octet-stream")
 
 
+def name_of(key: str) -> str:
+    """What an object is called: the last part of its key that is not empty."""
+    return next((part for part in reversed(key.split("/")) if part), key)
+
+
 def check(key: str) -> str:
-    """The key itself, if it is one: relative, and without a part that would climb out of the bucket.
+    """The key itself, if S3 takes it: other tools write ``//``, ``..``, ``\\`` and newlines into ``raw/``.
 
     Raises:
-        NotFound: it is absolute, empty, or has an empty, ``.`` or ``..`` part or a control character.
+        NotFound: it is empty, longer than 1,024 bytes, no UTF-8, or holds a zero byte.
     """
-    parts = key.split("/")
-    if any(part in ("", ".", "..") for part in parts) or any(ord(c) < 32 for c in key) or "\\" in key:
-        raise NotFound(repr(key), "the bucket: this is no key (keys are like raw/2026/11/23/name.pdf)")
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        raise NotFound(ascii(key), "the bucket: its name is no UTF-8; rename it (`convmv` does)") from None
+    if not 0 < size <= MAX_BYTES or "\0" in key:
+        raise NotFound(repr(key[:100]), f"the bucket: this is no key (1 to {MAX_BYTES:,} bytes, none of them zero)")
+    return key
+
+
+def check_path(key: str) -> str:
+    """The key itself, if it may also be a path below a folder: nothing in it climbs out, or is another's name.
+
+    Raises:
+        NotFound: it is no key, is absolute, or has an empty, ``.`` or ``..`` part.
+    """
+    if any(part in ("", ".", "..") for part in check(key).split("/")):
+        raise NotFound(repr(key), "the bucket: this is no key here (keys are like raw/2026/11/23/name.pdf)")
     return key

@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     scratch_max_mb: int = Field(20_000, ge=1, description="Above it no new documents are begun on this machine.")
     min_free_mb: int = Field(500, ge=0, description="With less free on the disk no new documents are taken in.")
 
+    keep_events_days: int = Field(90, ge=1, description="After a job's end; then its events become one row.")
+    keep_exports_days: int = Field(365, ge=0, description="Reports; 0: for ever.")
+    keep_certificates_days: int = Field(0, ge=0, description="0: for ever.")
     signing_key_file: Path | None = Field(None, description="Ed25519 key that signs certificates (`make-key`).")
     time_zone: str = Field("UTC", description="Of what the clock calls by the time on the wall, e.g. America/New_York.")
 
@@ -227,6 +230,8 @@ class Settings(BaseSettings):
                 f"ASEAGI_MONITOR_ADDRESS={self.monitor_address} can be reached from elsewhere: it needs"
                 " ASEAGI_MONITOR_OPERATORS=name:password"
             )
+        if 0 < self.keep_certificates_days < 30:
+            raise ValueError("ASEAGI_KEEP_CERTIFICATES_DAYS is 0 (for ever) or at least 30: a week is certified anew")
         if self.fleet == "vast" and (self.vast_api_key is None or self.fleet_image is None):
             raise ValueError("ASEAGI_FLEET=vast needs ASEAGI_VAST_API_KEY and ASEAGI_FLEET_IMAGE")
         if not re.match(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])\b", self.vast_url):

@@ -22,7 +22,8 @@ import typer
 
 from aseagi_tasks import __version__, services
 from aseagi_tasks.documents import Priority, Status
-from aseagi_tasks.doors import api_tokens, ca_cli, certifying, fleet_cli, keeping, reporting, reprocessing, users
+from aseagi_tasks.doors import api_tokens, backing_up, ca_cli, certifying, fleet_cli, keeping, reporting, reprocessing
+from aseagi_tasks.doors import users
 from aseagi_tasks.doors.terminal import Json, err, out, print_json
 from aseagi_tasks.errors import AseagiError, ConfigError, RecordsUnavailable
 from aseagi_tasks.settings import settings
@@ -35,6 +36,7 @@ app = typer.Typer(
     "5 setting or program missing, 6 cancelled, 7 the provider of machines refused, 130 interrupted.",
 )
 app.add_typer(keeping.app)
+app.add_typer(backing_up.app)
 app.add_typer(users.app, name="users")
 app.add_typer(api_tokens.app, name="api-token")
 app.add_typer(certifying.app)

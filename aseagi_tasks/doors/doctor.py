@@ -23,6 +23,8 @@ PROGRAMS = {
     "tesseract": ((4, 1), "tesseract-ocr tesseract-ocr-eng tesseract-ocr-osd", "tesseract"),
 }
 FREE_BYTES = 2_000_000_000
+#: A night's may be late, two may not.
+OLDEST_BACKUP_H = 50
 
 
 class Check(NamedTuple):
@@ -49,6 +51,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     yield _space(settings)
     yield _attempt("storage", lambda: _round_trip(settings))
     yield _attempt("records", lambda: _records(settings))
+    yield _backups(settings)
     yield _broker(settings)
     yield _attempt("analyst", lambda: _analyst(settings))
     yield _attempt("certificates", _signing)
@@ -134,6 +137,25 @@ def _records(settings: Settings) -> str:
     where = "sqlite" if settings.records == "sqlite" else settings.supabase_url or ""
     listed = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     return f"{where}: {listed or 'no jobs yet'}"
+
+
+def _backups(settings: Settings) -> Check:
+    """How old the newest backup is, where there is anything to lose."""
+    from datetime import UTC, datetime
+
+    from aseagi_tasks.stores.drill import newest_age
+
+    cure = "`aseagi backup` makes one now; beat makes one each night while the stack runs (its log says why not)."
+    try:
+        age = newest_age(services.storage(), datetime.now(UTC))
+        begun = sum(services.records().counts().values())
+    except AseagiError as exc:
+        return Check("backups", type(exc).__name__, str(exc), fatal=False)
+    if age is None:
+        return Check("backups", "none yet", cure if begun else "", fatal=False)
+    hours = age.total_seconds() / 3600
+    said = f"the newest is {f'{hours:.0f} hours' if hours < 72 else f'{hours / 24:.0f} days'} old"
+    return Check("backups", said, cure if hours > OLDEST_BACKUP_H else "", fatal=False)
 
 
 def _broker(settings: Settings) -> Check:

@@ -1,4 +1,4 @@
-"""Commands that keep the records: migrations, moving them, backups, tokens for who may read them."""
+"""Commands that keep the records: migrations, moving them, housekeeping, tokens for who may read them."""
 
 from __future__ import annotations
 
@@ -94,38 +94,16 @@ def import_records(
 
 
 @app.command(rich_help_panel=_PANEL)
-def backup(as_json: Json = False) -> None:
-    """Back the records up into the bucket, below backups/. Beat does this every night."""
-    from aseagi_tasks.stores.backup import backup as write
+def clean(as_json: Json = False) -> None:
+    """Remove what is over (cache/, scratch, old exports), roll old events up. Beat does this every night."""
+    from aseagi_tasks import housekeeping
 
-    key = write(services.records_source(), services.storage(), settings().scratch_root, datetime.now(UTC))
+    done = housekeeping.clean()
     if as_json:
-        print_json({"key": key})
+        print_json(done)
     else:
-        out.print(key, highlight=False, soft_wrap=True)
-
-
-@app.command(rich_help_panel=_PANEL)
-def restore(
-    key: Annotated[str | None, typer.Argument(help="A key below backups/; without one, they are listed.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Put a backup's records where there are none: an empty database, or no file."""
-    from aseagi_tasks.stores.backup import list_backups
-    from aseagi_tasks.stores.backup import restore as read
-
-    if key is None:
-        found = [stored._asdict() for stored in list_backups(services.storage())]
-        if as_json:
-            print_json(found)
-        for stored in () if as_json else found:
-            out.print(f"{stored['key']}  {stored['bytes']:,} bytes", highlight=False, soft_wrap=True)
-        return
-    read(services.records_source(), services.storage(), key, settings().scratch_root)
-    if as_json:
-        print_json({"restored": key})
-    else:
-        out.print("restored", highlight=False)
+        said = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in done.items() if count)
+        out.print(said or "Nothing was over.", highlight=False)
 
 
 @app.command(rich_help_panel=_PANEL)

@@ -19,6 +19,7 @@ from aseagi_tasks.reports import certificate_page
 from aseagi_tasks.reports.certificate import UNREAD, Certificate, Entry, Outcome, issue, read
 from aseagi_tasks.stores.paging import batches
 from aseagi_tasks.stores.records import Document, Job, Records
+from aseagi_tasks.stores.rolling_up import SUMMARY
 from aseagi_tasks.stores.storage import Storage
 
 #: Jobs that are looked at together.
@@ -162,7 +163,7 @@ def _entry(job: Job, document: Document | None, found: PublishedSet | None, reco
         text_from = {UNREAD: pages} if pages else {}
     return Entry(
         job_id=job.job_id,
-        name=document.name if document else job.source.rsplit("/", 1)[-1],
+        name=document.name if document else keys.name_of(job.source),
         source=document.key if document else job.source,
         created_at=_moment(job.created_at),
         ended_at=_moment(job.finished_at) if job.finished_at else None,
@@ -204,7 +205,7 @@ def _counted(job: Job, records: Records) -> int | None:
     if job.stage in (None, "fetch", "rasterize"):
         return None
     for event in reversed(records.events(job.job_id)):
-        if event.stage == "rasterize" and isinstance(event.detail.get("pages"), int):
+        if (event.stage == "rasterize" or event.kind == SUMMARY) and isinstance(event.detail.get("pages"), int):
             return int(event.detail["pages"])
     return None
 

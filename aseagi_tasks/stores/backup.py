@@ -6,16 +6,21 @@ The password goes to the programs by their environment, never by their arguments
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Mapping
-from datetime import datetime
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from aseagi_tasks import keys
@@ -23,9 +28,10 @@ from aseagi_tasks.errors import ConfigError, RecordsUnavailable
 from aseagi_tasks.stores.migrations import connect, migrations
 from aseagi_tasks.stores.storage import Storage, Stored
 
-#: Older backups than the newest so many are removed.
-KEEP = 30
+#: The newest backup is kept of each of so many days, weeks and months that have one.
+KEEP_DAYS, KEEP_WEEKS, KEEP_MONTHS = 7, 4, 12
 TIMEOUT_S = 3_600
+_NAMED = re.compile(r"^backups/.*/(?:records|manifest)-(\d{8}T\d{6})Z\.(?:sqlite3|dump|jsonl\.gz)$")
 _ENVIRONMENT = {
     "host": "PGHOST",
     "hostaddr": "PGHOSTADDR",
@@ -38,8 +44,17 @@ _ENVIRONMENT = {
 }
 
 
-def backup(source: Path | str, storage: Storage, scratch: Path, now: datetime) -> str:
-    """Write a backup; returns its key.
+class Backup(NamedTuple):
+    """A backup as it was written: its rows by table, counted in the same moment."""
+
+    key: str
+    bytes: int
+    sha256: str
+    tables: dict[str, int]
+
+
+def backup(source: Path | str, storage: Storage, scratch: Path, now: datetime) -> Backup:
+    """Write a backup. Whatever happens on the way, there is none or a whole one.
 
     Args:
         source: the SQLite file, or the address of Postgres.
@@ -47,26 +62,89 @@ def backup(source: Path | str, storage: Storage, scratch: Path, now: datetime) -
     Raises:
         ConfigError: ``pg_dump`` is missing or too old. RecordsUnavailable, StorageUnavailable.
     """
-    key = keys.backup(now, "sqlite3" if isinstance(source, Path) else "dump")
+    key = keys.backup(now, kind_of(source))
     scratch.mkdir(parents=True, exist_ok=True)
-    path = scratch / key.rsplit("/", 1)[-1]
+    path = scratch / f"{uuid.uuid4().hex}-{key.rsplit('/', 1)[-1]}"
     try:
         if isinstance(source, Path):
             _copy(source, path)
+            tables = counted(path)
         else:
-            schemas = ("--schema=public", "--schema=supabase_migrations")
-            _run("pg_dump", source, "--format=custom", "--no-owner", *schemas, f"--file={path}")
+            tables = _dump(source, path)
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         storage.upload(path, key)
+        return Backup(key, path.stat().st_size, sha256, tables)
     finally:
         path.unlink(missing_ok=True)
-    for old in list_backups(storage)[KEEP:]:
-        storage.delete(old.key)
-    return key
+
+
+def kind_of(source: Path | str) -> str:
+    """How keys of backups of such records end."""
+    return "sqlite3" if isinstance(source, Path) else "dump"
 
 
 def list_backups(storage: Storage) -> list[Stored]:
-    """What there is, newest first."""
-    return sorted(storage.list("backups/"), key=lambda stored: stored.key.rsplit("/", 1)[-1], reverse=True)
+    """The backups that there are, newest first; not the manifests beside them."""
+    return sorted(
+        (there for there in storage.list("backups/") if _NAMED.search(there.key) and "/records-" in there.key),
+        key=lambda there: there.key.rsplit("/", 1)[-1],
+        reverse=True,
+    )
+
+
+def thin(storage: Storage) -> int:
+    """Remove backups and manifests that are neither a day's, nor a week's, nor a month's newest; how many."""
+    there = [stored.key for stored in storage.list("backups/")]
+    old = sorted({key for key in there if _NAMED.search(key)} - kept(there))
+    for key in old:
+        storage.delete(key)
+    return len(old)
+
+
+def kept(there: Iterable[str]) -> set[str]:
+    """Of keys of backups and manifests, those that are kept. What is named otherwise is not ours to remove."""
+    moments = {key: made_at(key) for key in there if _NAMED.search(key)}
+    wanted: set[datetime] = set()
+    for limit, period in ((KEEP_DAYS, "%Y%m%d"), (KEEP_WEEKS, "%G%V"), (KEEP_MONTHS, "%Y%m")):
+        newest = {moment.strftime(period): moment for moment in sorted(set(moments.values()))}
+        wanted.update(newest[name] for name in sorted(newest, reverse=True)[:limit])
+    return {key for key, moment in moments.items() if moment in wanted}
+
+
+def made_at(key: str) -> datetime:
+    """When a backup or the manifest beside it was made, as its key says.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    named = _NAMED.search(key)
+    if named is None:
+        raise ValueError(key)
+    return datetime.strptime(named[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+
+
+def counted(source: Path | str) -> dict[str, int]:
+    """Rows by table, of a SQLite file or of a database.
+
+    Raises:
+        RecordsUnavailable.
+    """
+    if isinstance(source, Path):
+        try:
+            # not read-only: a file in write-ahead mode could not be opened so
+            with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=rw", uri=True)) as copy:
+                copy.execute("PRAGMA query_only = ON")
+                names = [row[1] for row in copy.execute("PRAGMA table_list") if row[2] == "table"]
+                return {
+                    name: copy.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]
+                    for name in sorted(names)
+                    if not name.startswith("sqlite_")
+                }
+        except sqlite3.Error as exc:
+            raise RecordsUnavailable("counting rows", str(exc)) from exc
+    with _snapshot(source) as db:
+        return _counted(db)
 
 
 def restore(target: Path | str, storage: Storage, key: str, scratch: Path) -> None:
@@ -77,26 +155,26 @@ def restore(target: Path | str, storage: Storage, key: str, scratch: Path) -> No
     Raises:
         ConfigError: the target holds records, or the backup is of the other kind. NotFound: no such backup.
     """
-    wanted = "sqlite3" if isinstance(target, Path) else "dump"
+    wanted = kind_of(target)
     if not key.endswith("." + wanted):
         cure = "`aseagi export-records` and `import-records` move records from one kind of store to the other."
         raise ConfigError(key, f"is no backup of this kind of records (.{wanted}).", cure)
     if isinstance(target, Path) and target.exists():
         raise ConfigError(str(target), "is there already.", "Move it away, with the files -wal and -shm beside it.")
     scratch.mkdir(parents=True, exist_ok=True)
-    path = scratch / key.rsplit("/", 1)[-1]
+    path = scratch / f"{uuid.uuid4().hex}-{key.rsplit('/', 1)[-1]}"
     try:
         storage.download(key, path)
         if isinstance(target, Path):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(path, target)
         else:
-            _restore(target, path)
+            restore_dump(target, path)
     finally:
         path.unlink(missing_ok=True)
 
 
-def _restore(url: str, path: Path) -> None:
+def restore_dump(url: str, path: Path) -> None:
     """Roles and extensions first, which a dump of a schema does not hold; then all of it in one transaction."""
     with connect(url) as db:
         if db.execute("SELECT to_regclass('public.documents')").fetchone() != (None,):
@@ -113,6 +191,40 @@ def _restore(url: str, path: Path) -> None:
         )  # fmt: skip
     finally:
         listed.unlink(missing_ok=True)
+
+
+def _dump(url: str, path: Path) -> dict[str, int]:
+    """Dump a database, and count its rows in the same snapshot."""
+    with _snapshot(url) as db:
+        row = db.execute("SELECT pg_export_snapshot()").fetchone()
+        assert row is not None
+        schemas = ("--schema=public", "--schema=supabase_migrations", f"--snapshot={row[0]}")
+        _run("pg_dump", url, "--format=custom", "--no-owner", *schemas, f"--file={path}")
+        return _counted(db)
+
+
+@contextmanager
+def _snapshot(url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A transaction that sees one moment."""
+    with connect(url) as db:
+        try:
+            with db.transaction():
+                db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                yield db
+        except psycopg.Error as exc:
+            raise RecordsUnavailable("reading the database", str(exc)) from exc
+
+
+def _counted(db: psycopg.Connection[Any]) -> dict[str, int]:
+    names = db.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+        " AND NOT relispartition ORDER BY relname"
+    ).fetchall()
+    rows = {}
+    for (name,) in names:
+        found = db.execute(sql.SQL("SELECT count(*) FROM public.{}").format(sql.Identifier(name))).fetchone()
+        rows[name] = found[0] if found else 0
+    return rows
 
 
 def _copy(source: Path, path: Path) -> None:

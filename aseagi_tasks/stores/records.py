@@ -78,7 +78,8 @@ class Event(Frozen):
     job_id: str
     at: datetime
     stage: Stage | None
-    #: started | finished | lost (its worker died) | resumed | failed | completed | cancelled | known
+    #: started | finished | lost (its worker died) | resumed | failed | completed | cancelled | known, or of those
+    #: that are old: summary (``rolling_up``)
     kind: str
     seconds: float | None
     worker: str | None
@@ -397,6 +398,15 @@ class Records(UserRecords, Protocol):
 
     def events(self, job_id: str) -> list[Event]:
         """A job's events, oldest first."""
+
+    def roll_up_events(self, ended_before: datetime, limit: int = 50) -> int:
+        """Put one row (``rolling_up.summary``) in the place of the events of jobs that ended before then, oldest first.
+
+        A job's are replaced whole, once, whoever calls at once. Its row, its costs and other kinds of events stay.
+
+        Returns:
+            How many jobs were looked at; fewer than ``limit``: there are no more.
+        """
 
     def costs(self, since: datetime) -> dict[str, float]:
         """USD by kind since then."""

@@ -49,6 +49,7 @@ CREATE TABLE processing_jobs (
     begins TEXT,
     waits_for TEXT,
     deaths INTEGER NOT NULL DEFAULT 0 CHECK (deaths >= 0),
+    rolled_up INTEGER NOT NULL DEFAULT 0 CHECK (rolled_up IN (0, 1)),
     -- seconds of this machine's clock that nobody sets, since the start that lease_boot names: see sqlite_leases.py
     lease_holder TEXT,
     lease_until REAL,
@@ -64,6 +65,7 @@ CREATE INDEX jobs_to_admit ON processing_jobs
 CREATE INDEX jobs_by_document ON processing_jobs (document_id, created_at);
 CREATE INDEX jobs_by_requester ON processing_jobs (requested_by, document_id);
 CREATE INDEX jobs_by_end ON processing_jobs (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX jobs_to_roll_up ON processing_jobs (finished_at) WHERE rolled_up = 0 AND finished_at IS NOT NULL;
 
 -- A status moves only forwards, whoever writes.
 CREATE TRIGGER status_moves_forwards BEFORE UPDATE OF status ON processing_jobs
@@ -173,6 +175,7 @@ CREATE TABLE telegram_answers (
     answered_at TEXT
 ) STRICT;
 CREATE INDEX telegram_answers_open ON telegram_answers (created_at) WHERE answered_at IS NULL;
+CREATE INDEX telegram_answers_ended ON telegram_answers (answered_at) WHERE answered_at IS NOT NULL;
 CREATE INDEX telegram_answers_to ON telegram_answers (telegram_id, created_at);
 
 -- who may use the HTTP API; the token itself is shown once and kept nowhere

@@ -13,12 +13,13 @@ from aseagi_tasks.errors import NotFound
 from aseagi_tasks.stores.records import Batch, BatchState, Document, Event, Job, Requested
 from aseagi_tasks.stores.sqlite_access import SqliteAccess
 from aseagi_tasks.stores.sqlite_file import iso
+from aseagi_tasks.stores.sqlite_keeping import SqliteKeeping
 from aseagi_tasks.stores.sqlite_leases import JOB, OPEN, SqliteLeases, event, job_of, moment, one_job
 from aseagi_tasks.stores.sqlite_search import SqliteSearch, document_of, index
 from aseagi_tasks.stores.sqlite_users import SqliteUsers, as_corrected
 
 
-class SqliteRecords(SqliteLeases, SqliteSearch, SqliteAccess, SqliteUsers):
+class SqliteRecords(SqliteLeases, SqliteSearch, SqliteAccess, SqliteUsers, SqliteKeeping):
     """Implements ``records.Records``; see ``SqliteFile`` for the file, ``SqliteSearch`` for what it finds."""
 
     # -- jobs

@@ -89,6 +89,11 @@ class SqliteUsers(SqliteFile):
 
     # -- what was answered
 
+    def forget_answers(self, before: datetime) -> int:
+        """Remove answers that had their last form before then; returns how many."""
+        with self._write("forgetting answers") as db:
+            return db.execute("DELETE FROM telegram_answers WHERE answered_at < ?", (_iso(before),)).rowcount
+
     def open_answer(self, answer: Answer) -> Answer:
         """Add an answer; the same job again returns the row there is."""
         values = {**answer.model_dump(), "created_at": _iso(answer.created_at), "answered_at": None}

@@ -9,15 +9,16 @@ from typing import NamedTuple, Protocol
 
 
 class Stored(NamedTuple):
-    """One object as a listing shows it. ``modified`` is UTC."""
+    """One object as a listing shows it. ``modified`` is UTC; ``etag`` is the provider's mark of its content, if any."""
 
     key: str
     bytes: int
     modified: datetime
+    etag: str = ""
 
 
 class Storage(Protocol):
-    """Objects by key. Keys are checked by ``keys.check``; a write is visible whole or not at all.
+    """Objects by key. Keys are checked by ``keys.check``, in a folder by ``check_path``; a write is visible whole or not at all.
 
     Errors: NotFound where a key is not there; StorageUnavailable where the provider does not answer;
     ConfigError where bucket or credentials are wrong.

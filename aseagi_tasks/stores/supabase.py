@@ -20,6 +20,7 @@ from aseagi_tasks.stores.query import parts_of_query, storable
 from aseagi_tasks.stores.records import ANYTHING, Batch, BatchState, Document, Event, Hit, Job, Requested, Wanted
 from aseagi_tasks.stores.supabase_access import SupabaseAccess
 from aseagi_tasks.stores.supabase_api import MAX_ROWS
+from aseagi_tasks.stores.supabase_keeping import SupabaseKeeping
 from aseagi_tasks.stores.supabase_users import SupabaseUsers
 
 #: A tsvector keeps 16,383 positions and 256 of one word: a few pages are well below both.
@@ -29,7 +30,7 @@ _JOB = list(Job.model_fields)
 _KNOWN_AT_INTAKE = {"sha256", "key", "name", "bytes", "media_type", "created_at"}
 
 
-class SupabaseRecords(SupabaseAccess, SupabaseUsers):
+class SupabaseRecords(SupabaseAccess, SupabaseUsers, SupabaseKeeping):
     """Implements ``records.Records``; see ``SupabaseApi`` for the way to it."""
 
     # -- jobs

@@ -75,13 +75,13 @@ class SupabaseUsers(SupabaseApi):
 
     def forget_updates(self, before: datetime) -> int:
         """Remove the ids of updates that were dealt with before then; returns how many."""
-
-        def ask(client: Client) -> Any:
-            return client.table("telegram_updates").delete().lt("done_at", before.isoformat()).execute().data
-
-        return len(self._rows("forgetting updates", ask))
+        return self._forget("telegram_updates", "done_at", before)
 
     # -- what was answered
+
+    def forget_answers(self, before: datetime) -> int:
+        """Remove answers that had their last form before then; returns how many."""
+        return self._forget("telegram_answers", "answered_at", before)
 
     def open_answer(self, answer: Answer) -> Answer:
         """Add an answer; the same job again returns the row there is."""
@@ -134,6 +134,12 @@ class SupabaseUsers(SupabaseApi):
         return [_correction(row) for row in self._all_rows("listing corrections", ask)]
 
     # -- inside
+
+    def _forget(self, table: str, column: str, before: datetime) -> int:
+        def ask(client: Client) -> Any:
+            return client.table(table).delete().lt(column, before.isoformat()).execute().data
+
+        return len(self._rows("forgetting what is over", ask))
 
     def _answers(self, doing: str, wanted: Any) -> list[Answer]:
         rows = self._rows(doing, lambda c: wanted(c.table("telegram_answers").select(_ANSWER)).execute().data)

@@ -114,6 +114,9 @@ class UserRecords(Protocol):
     def forget_updates(self, before: datetime) -> int:
         """Remove the ids of updates that were dealt with before then; returns how many."""
 
+    def forget_answers(self, before: datetime) -> int:
+        """Remove answers that had their last form before then; returns how many."""
+
     def open_answer(self, answer: Answer) -> Answer:
         """Add an answer; the same job again returns the row there is."""
 

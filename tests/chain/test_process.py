@@ -233,3 +233,11 @@ def test_retry_is_a_new_job_and_the_old_one_stays_as_it_ended(tmp_path: Path) ->
     assert again != ended.job_id
     assert services.records().job(ended.job_id) == ended
     assert services.records().job(again).priority == "high"
+
+
+def test_whatever_redis_keeps_of_a_document_that_ended_expires(fresh: Path) -> None:
+    result = process.delay(str(fresh)).get(timeout=WAIT_S)
+    redis = services.redis()
+    kept = {key.decode(): redis.ttl(key) for key in redis.scan_iter(count=1_000) if result["job_id"].encode() in key}
+    assert [key for key in kept if key.startswith("celery-task-meta-")], "its result, for who asks again"
+    assert all(0 < ttl <= 86_400 for ttl in kept.values()), kept

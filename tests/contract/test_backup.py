@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from aseagi_tasks import keys
 from aseagi_tasks.errors import ConfigError, NotFound, RecordsUnavailable
 from aseagi_tasks.stores import backup as backups
 from aseagi_tasks.stores.backup import backup, list_backups, restore
@@ -44,7 +45,7 @@ def test_postgres_is_restored_into_an_empty_cluster(
     records = project.records()
     fill(records, 300)
     whole = export_records(records, tmp_path / "before.jsonl")
-    key = backup(project.url, storage, tmp_path / "scratch", NOW)
+    key = backup(project.url, storage, tmp_path / "scratch", NOW).key
     assert key == "backups/2026/11/24/records-20261124T035000Z.dump"
     assert list((tmp_path / "scratch").iterdir()) == []
     url = another_cluster.url(another_cluster.create())
@@ -68,7 +69,7 @@ def test_sqlite_in_use_is_backed_up_and_restored(storage: FolderStorage, tmp_pat
     records = SqliteRecords(tmp_path / "records.sqlite3")
     fill(records, 50)
     whole = export_records(records, tmp_path / "before.jsonl")
-    key = backup(tmp_path / "records.sqlite3", storage, tmp_path / "scratch", NOW)
+    key = backup(tmp_path / "records.sqlite3", storage, tmp_path / "scratch", NOW).key
     with pytest.raises(ConfigError, match="is there already"):
         restore(tmp_path / "records.sqlite3", storage, key, tmp_path / "scratch")
     restore(tmp_path / "new" / "records.sqlite3", storage, key, tmp_path / "scratch")
@@ -77,16 +78,34 @@ def test_sqlite_in_use_is_backed_up_and_restored(storage: FolderStorage, tmp_pat
     assert restored.search("23CV000042")
 
 
-def test_old_backups_go_and_the_newest_stay(storage: FolderStorage, tmp_path: Path) -> None:
-    SqliteRecords(tmp_path / "r.sqlite3").register_job("j", "raw/x", "normal", None)
-    days = [NOW + timedelta(days=number) for number in range(backups.KEEP + 3)]
-    made = [backup(tmp_path / "r.sqlite3", storage, tmp_path, day) for day in days]
-    assert [stored.key for stored in list_backups(storage)] == made[:2:-1]
+def test_of_old_backups_seven_days_four_weeks_and_twelve_months_stay(storage: FolderStorage) -> None:
+    moments = [NOW.replace(hour=hour) - timedelta(days=back) for back in range(800) for hour in (3, 15)]
+    there = [keys.backup(moment, "sqlite3") for moment in moments]
+    there += [keys.manifest(key) for key in there]
+    left = {backups.made_at(key).replace(tzinfo=None) for key in backups.kept(there)}
+    days = [NOW.replace(hour=15, tzinfo=None) - timedelta(days=back) for back in range(7)]
+    sundays = [datetime(2026, 11, day, 15, 50) for day in (22, 15, 8)]
+    month_ends = [datetime(2026, 11, 1, 15, 50) - timedelta(days=1)]
+    for _ in range(10):
+        month_ends.append(month_ends[-1].replace(day=1) - timedelta(days=1))
+    assert left == {*days, *sundays, *month_ends}
+    assert len(backups.kept(there)) == 2 * len(left), "each with its manifest"
+
+
+def test_old_backups_go_and_what_is_not_ours_stays(storage: FolderStorage) -> None:
+    for back in range(12):
+        key = keys.backup(NOW - timedelta(days=back), "sqlite3")
+        storage.put(key, b"")
+        storage.put(keys.manifest(key), b"")
+    storage.put("backups/by-hand/records.sqlite3", b"mine")
+    assert backups.thin(storage) == 2 * (12 - 8), "seven days, and the Sunday before them"
+    assert storage.get("backups/by-hand/records.sqlite3") == b"mine"
+    assert backups.thin(storage) == 0
 
 
 def test_backup_of_the_other_kind_and_a_missing_one_are_refused(storage: FolderStorage, tmp_path: Path) -> None:
     SqliteRecords(tmp_path / "r.sqlite3")
-    key = backup(tmp_path / "r.sqlite3", storage, tmp_path, NOW)
+    key = backup(tmp_path / "r.sqlite3", storage, tmp_path, NOW).key
     with pytest.raises(ConfigError, match="export-records"):
         restore("postgresql:///x", storage, key, tmp_path)
     with pytest.raises(NotFound):
@@ -95,7 +114,7 @@ def test_backup_of_the_other_kind_and_a_missing_one_are_refused(storage: FolderS
 
 
 def test_failed_dump_leaves_nothing_and_says_no_password(storage: FolderStorage, tmp_path: Path) -> None:
-    with pytest.raises(RecordsUnavailable, match="pg_dump") as failed:
+    with pytest.raises(RecordsUnavailable, match="connecting") as failed:
         backup("postgresql://u:hunter2@127.0.0.1:1/x", storage, tmp_path / "scratch", NOW)
     assert "hunter2" not in str(failed.value)
     assert list_backups(storage) == [] and list((tmp_path / "scratch").iterdir()) == []

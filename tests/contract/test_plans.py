@@ -26,11 +26,13 @@ INSERT INTO known_names (name) SELECT md5(n::text) FROM generate_series(1, {ROWS
 INSERT INTO known_names (name) VALUES ('Avery Pellworth');
 INSERT INTO document_texts (document_id, part, text)
     SELECT document_id, 0, words FROM documents;
-INSERT INTO processing_jobs (job_id, source, priority, status, document_id, created_at, finished_at, lease_until)
+INSERT INTO processing_jobs (job_id, source, priority, status, document_id, created_at, finished_at, lease_until,
+        rolled_up)
     SELECT 'job-' || n, 'raw/x', 'normal', CASE WHEN n % 1000 = 0 THEN 'processing' ELSE 'completed' END,
         lpad(to_hex(n), 16, '0'), now() - make_interval(mins => n),
         CASE WHEN n % 1000 > 0 THEN now() - make_interval(mins => n) END,
-        CASE WHEN n % 1000 = 0 THEN now() + make_interval(mins => n % 50 - 25) END
+        CASE WHEN n % 1000 = 0 THEN now() + make_interval(mins => n % 50 - 25) END,
+        n > 2000
     FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO processing_events (once, job_id, kind)
     SELECT n::text, 'job-' || n, 'noted' FROM generate_series(1, {ROWS}) AS n;
@@ -96,6 +98,15 @@ QUERIES = {
     "events of a job": (
         "SELECT * FROM processing_events WHERE job_id = 'job-17' ORDER BY event_id LIMIT 1000",
         "events_by_job",
+    ),
+    "jobs whose events are old": (
+        "SELECT job_id FROM processing_jobs WHERE finished_at < now() - interval '60 days' AND rolled_up IS FALSE"
+        " ORDER BY finished_at LIMIT 50",
+        "jobs_to_roll_up",
+    ),
+    "answers of long ago": (
+        "DELETE FROM telegram_answers WHERE answered_at < now() - interval '60 days'",
+        "telegram_answers_ended",
     ),
     "costs of the day": (
         "SELECT kind, sum(usd) FROM costs WHERE at >= now() - interval '1 day' GROUP BY kind",

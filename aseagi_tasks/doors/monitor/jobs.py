@@ -13,6 +13,7 @@ from aseagi_tasks.doors.monitor.page import Page, names_of
 from aseagi_tasks.errors import AseagiError, NotFound
 from aseagi_tasks.services import ENGINES
 from aseagi_tasks.stores.records import Event, Job
+from aseagi_tasks.stores.rolling_up import stages_of
 from aseagi_tasks.waiting import waiting
 
 ON_A_PAGE = 100
@@ -140,7 +141,7 @@ def _one(ident: str) -> dict[str, Any]:
     except AseagiError:
         document = None
     events = records.events(job.job_id)
-    ended = {event.stage for event in events if event.kind == "finished"} | (
+    ended = {stage for event in events for stage in stages_of(event)} | (
         {"record"} if job.status == "completed" else set()
     )
     steps = [
