@@ -36,12 +36,13 @@ BEAT_SCHEDULE = {
     "reconcile": {"task": "aseagi.control.reconcile", "schedule": crontab(hour=4, minute=40)},
     "backup": {"task": "aseagi.control.backup", "schedule": crontab(hour=3, minute=50)},
     "batches": {"task": "aseagi.control.batches", "schedule": Every(60)},
+    "reprocess": {"task": "aseagi.control.reprocess", "schedule": Every(30)},
     "certificate": {"task": "aseagi.control.certificate", "schedule": crontab(hour=0, minute=20)},
     "weekly-report": {
         "task": "aseagi.control.weekly_report",
         "schedule": OnTheWall(day_of_week="mon", hour=6, minute=30),
     },
-    "heartbeat": {"task": "aseagi.control.heartbeat", "schedule": Every(20)},
+    "heartbeat": {"task": "aseagi.control.heartbeat", "schedule": Every(settings().instance_silent_s / 30)},
     "give-back-overdue": {"task": "aseagi.control.give_back_overdue", "schedule": Every(300)},
     "clean": {"task": "aseagi.control.clean", "schedule": crontab(hour=4, minute=20)},
 }

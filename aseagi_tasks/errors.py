@@ -188,6 +188,12 @@ class Refused(DocumentError):
     cure = "Claude refused these. `ASEAGI_ANALYST=rules` finds facts without it; then `aseagi retry ID`."
 
 
+class Overtaken(DocumentError):
+    """Args: file name."""
+
+    template = "{0} was published anew by another job since this one took its reading; what that found stays."
+
+
 class Quarantined(DocumentError):
     """Args: stage, how many workers died."""
 

@@ -38,6 +38,10 @@ class _File(BaseModel):
     sha256: str
 
 
+class _Version(BaseModel):
+    files: dict[str, _File]
+
+
 class Made(BaseModel):
     """What is certified of a ``metadata.json``, whichever version wrote it (``stages.upload.Metadata``)."""
 
@@ -48,6 +52,7 @@ class Made(BaseModel):
     model: str | None
     prompt_version: str | None
     files: dict[str, _File]
+    versions: dict[str, _Version] = {}
 
 
 class PublishedSet(NamedTuple):
@@ -129,6 +134,8 @@ def published(storage: Storage, folder: str) -> PublishedSet | None:
     except (NotFound, ValidationError):
         return None
     files = {f"{folder}/{name}": file.sha256 for name, file in made.files.items()}
+    for job_id, version in made.versions.items():
+        files |= {keys.version(folder, job_id, name): file.sha256 for name, file in version.files.items()}
     return PublishedSet(made, {**files, key: hashlib.sha256(body).hexdigest()})
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from aseagi_tasks.errors import ConfigError, RecordsUnavailable
 from aseagi_tasks.stores.query import statements
 
-VERSION = 3
+VERSION = 4
 BUSY_TIMEOUT_S = 30
 #: Columns that hold JSON.
 _JSON = frozenset({"parties", "versions", "detail", "value"})

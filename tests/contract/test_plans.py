@@ -14,10 +14,12 @@ ROWS = 100_000
 FILL = f"""
 ALTER TABLE documents DISABLE TRIGGER USER;
 INSERT INTO documents
-    (document_id, sha256, key, name, bytes, media_type, created_at, case_number, title, parties, words)
+    (document_id, sha256, key, name, bytes, media_type, created_at, case_number, title, parties, words,
+     processed, versions)
     SELECT lpad(to_hex(n), 16, '0'), lpad(to_hex(n), 64, '0'), 'raw/' || n, n || '.pdf', 1, 'application/pdf',
         now() - make_interval(mins => n), (n / 50) || 'CV' || (n / 50), 'Motion', jsonb_build_array('Party ' || n / 50),
-        'court motion word' || n % 5000
+        'court motion word' || n % 5000, 'processed/' || n,
+        jsonb_build_object('ocr', 'tesseract 5', 'analyst', CASE WHEN n % 1000 = 0 THEN 'rules 1' ELSE 'rules 2' END)
     FROM generate_series(1, {ROWS}) AS n;
 ALTER TABLE documents ENABLE TRIGGER USER;
 INSERT INTO known_names (name) SELECT md5(n::text) FROM generate_series(1, {ROWS}) AS n;
@@ -135,6 +137,12 @@ CALLS = {
     "word": ("SELECT * FROM search_documents(ARRAY['word4711'])", "documents_by_word"),
     "words and a phrase": ("SELECT * FROM search_documents(ARRAY['court motion', 'word4711'])", "documents_by_word"),
     "name with a typing error": ("SELECT * FROM search_documents(ARRAY['Pelworth'])", "known_names_by_likeness"),
+    "documents that others made": (
+        """SELECT * FROM find_documents('{"not_of_ocr": "tesseract 5", "not_of_analyst": "rules 2"}', 500)""",
+        "documents_by_analyst",
+    ),
+    "documents that some made": ("""SELECT * FROM find_documents('{"ocr": "trocr*"}', 500)""", "documents_by_engine"),
+    "jobs requested so": ("SELECT * FROM count_requested('reprocess:1')", "jobs_by_requester"),
     "leases that are over": ("SELECT * FROM take_over_leases(60, 10)", "jobs_by_lease"),
     "jobs to admit": ("SELECT * FROM admit_jobs(1000, 60, 10)", "jobs_to_admit"),
     "updates to deal with": ("SELECT * FROM open_updates()", "telegram_updates_open"),
