@@ -35,7 +35,7 @@ from aseagi_tasks.reports.sheet import (
 )
 from aseagi_tasks.reports.week import DAYS, CaseFindings, Week, usd
 
-KINDS = {"gpu": "machines (GPU)", "claude": "Claude", "storage": "storage"}
+KINDS = {"gpu": "machines", "claude": "Claude", "storage": "storage"}
 #: Rows of one kind on paper; the others are counted.
 _ROWS = 40
 _PER_CASE = 12
