@@ -141,6 +141,21 @@ def test_other_model_is_previewed_and_then_applied_to_what_needs_it(
     assert said(up, "reprocess", "--model", SONNET, "--where", f"id={documents[0]}")["documents"] == 0
 
 
+def test_document_is_read_again_where_that_is_asked_for(up: Up, server: AnthropicServer, tmp_path: Path) -> None:
+    job_id = queued(up, [filing(tmp_path)])[0]
+    document_id = completed(up, job_id).document_id
+    arguments = ("--stage", "ocr", "--ocr", "tesseract", "--all", "--where", f"id={document_id}")
+    seen = said(up, "reprocess", *arguments, "--sample", "1", "--yes")
+    fields = seen["preview"]["documents"][0]["fields"]
+    assert (fields["text"]["kind"], fields["title"]["kind"]) == ("same", "same")
+    assert ended(up, seen["run_id"])["jobs"] == {"completed": 1}
+    store = records(up)
+    job = next(job for job in store.jobs(document_id=document_id) if job.job_id != job_id)
+    stages = [event.stage for event in store.events(job.job_id) if event.kind == "finished"]
+    assert (job.ocr_engine, stages) == ("tesseract", ["fetch", "rasterize", "ocr", "analyze", "upload"])
+    assert list(published(up, job.job_id, "metadata.json")["versions"]) == [job_id]
+
+
 def test_budget_that_is_reached_ends_the_preview(up: Up, tmp_path: Path) -> None:
     completed(up, queued(up, [filing(tmp_path)])[0])
     seen = said(up, "reprocess", "--model", "claude-opus-5-5", ASEAGI_CLAUDE_DAILY_USD="0.000001")
