@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -106,6 +107,9 @@ def test_other_model_is_previewed_and_then_applied_to_what_needs_it(
     order = ended(up, run_id)
     assert order["jobs"] == {"completed": 2, "error": 1}
     assert 0 < order["spent_usd"] <= order["cap_usd"]
+    code = "from aseagi_tasks.celery import app; app.send_task('aseagi.control.reprocess')"  # as beat does
+    subprocess.run([sys.executable, "-c", code], env=up.environment, check=True)
+    until(lambda: said(up, "reprocess", "--run", run_id)[0]["state"] == "done", "the order is done")
     folder = store.document(documents[1]).processed
     for document_id, job_id in zip(documents[:2], first, strict=False):
         job = next(job for job in store.jobs(document_id=document_id) if job.job_id != job_id)
