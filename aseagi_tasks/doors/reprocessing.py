@@ -131,14 +131,16 @@ def reprocess(
         ordered_by=getpass.getuser(),
         ordered_at=datetime.now(UTC),
     )
-    if not yes and not typer.confirm(f"Process {documents:,} documents again, for ${order.cap_usd:.4f} at most?"):
+    price = f"for ${order.cap_usd:.4f} at most" if order.document_usd else "at no cost"
+    if not yes and not typer.confirm(f"Process {documents:,} again, {price}?"):
         out.print("Nothing was changed.")
         return
     begin(order)
     if as_json:
         print_json({**found, "run_id": order.run_id, "cap_usd": order.cap_usd})
     else:
-        out.print(f"begun as {order.run_id}, for ${order.cap_usd:.4f} at most", highlight=False)
+        money = f", for ${order.cap_usd:.4f} at most" if order.document_usd else ""
+        out.print(f"begun as {order.run_id}{money}; a running stack takes it up", highlight=False)
         out.print(
             f"aseagi reprocess --run {order.run_id}   shows how far it is; with --cancel it ends", highlight=False
         )
@@ -214,7 +216,8 @@ def _show(
     share: float,
 ) -> None:
     kinds = ", ".join(f"{count:,} {words(kind) or 'of no type'}" for kind, count in list(counts.items())[:6])
-    out.print(f"{documents:,} documents ({kinds}) for {escape(versions['analyst'])}", highlight=False)
+    many = "" if documents == 1 else "s"
+    out.print(f"{documents:,} document{many} ({kinds}) for {escape(versions['analyst'])}", highlight=False)
     table = Table(header_style="bold", title=f"preview of {len(seen.documents)}", title_justify="left")
     for heading in ("field", "same", "changed", "new", "lost", "otherwise sure"):
         table.add_column(heading, justify="left" if heading == "field" else "right")

@@ -29,6 +29,8 @@ from aseagi_tasks.stores.storage import Storage
 
 #: Newest documents in which those without a type are looked for.
 LOOKED_AT = 200
+#: The setting that one document was too dear for; others may not be.
+LIMIT_OF_ONE = "ASEAGI_CLAUDE_DOCUMENT_USD"
 Read = Callable[[Workplace], Reading]
 
 
@@ -139,7 +141,12 @@ def replay(
             if stage == "ocr":
                 fields = {"text": text_difference(storage.get(f"{folder}/ocr.txt").decode(), reading.text), **fields}
             done.append(Replayed(**row, fields=fields, cost_usd=new.cost_usd, bound_usd=new.cost_bound_usd))
-        except TransientError as exc:  # money, key, service: the next document fares no better
+        except BudgetExceeded as exc:
+            if exc.args[-1] != LIMIT_OF_ONE:
+                stopped = str(exc)
+                break
+            done.append(Replayed(**row, error=str(exc)))
+        except TransientError as exc:  # key, service: the next document fares no better
             stopped = str(exc)
             break
         except (DocumentError, NotFound) as exc:

@@ -22,7 +22,7 @@ from aseagi_tasks.stores.storage import Storage
 
 State = Literal["running", "done", "cap", "cancelled"]
 #: Open jobs of one order; the rest waits as nothing but a place in the list of documents.
-AHEAD, PAGE = 1_000, 500
+AHEAD, PAGE = 10_000, 500
 _NAMES = uuid.UUID("6f1c1c7e-8f5b-4c0e-9d1b-0c7b6f6a5d11")
 
 
@@ -103,18 +103,17 @@ def orders(storage: Storage) -> Iterator[Order]:
 
 def feed(order: Order, records: Records, storage: Storage) -> Order:
     """Register the next jobs, as many as there is room and money for; the order as it is then."""
-    order = load(storage, order.run_id)
+    order, stands = load(storage, order.run_id), records.requested(order.requested_by)
+    still_open = _open(stands)
     while order.state == "running":
-        stands = records.requested(order.requested_by)
         is_full = order.limit is not None and order.fed >= order.limit
-        room = 0 if is_full else _room(order, stands)
+        room = 0 if is_full else _room(order, stands.usd, still_open)
         found = records.find(order.wanted, limit=room, behind=_behind(order)) if room > 0 else []
         if not found:
-            if not _open(stands):
-                state = "done" if is_full or room > 0 else "cap"
-                order = _moved(storage, order, state=state)
+            if not still_open:
+                order = _moved(storage, order, state="done" if is_full or room > 0 else "cap")
             break
-        records.register_again(
+        still_open += records.register_again(
             {order.job_id(document.document_id): document.document_id for document in found},
             order.requested_by,
             begins="analyze" if order.stage == "analyze" else None,
@@ -137,13 +136,13 @@ def cancel(order: Order, records: Records, storage: Storage) -> tuple[Order, lis
     return order, jobs
 
 
-def _room(order: Order, stands: Requested) -> int:
+def _room(order: Order, spent_usd: float, still_open: int) -> int:
     """How many more jobs there may be now."""
-    room = min(AHEAD - _open(stands), PAGE)
+    room = min(AHEAD - still_open, PAGE)
     if order.limit is not None:
         room = min(room, order.limit - order.fed)
     if order.document_usd > 0:
-        room = min(room, int((order.cap_usd - stands.usd) / order.document_usd + 1e-9) - _open(stands))
+        room = min(room, int((order.cap_usd - spent_usd) / order.document_usd + 1e-9) - still_open)
     return room
 
 

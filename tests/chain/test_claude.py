@@ -216,3 +216,21 @@ def test_documents_wait_for_money_and_go_on_when_there_is_some(up: Up, server: A
     assert spent.settle(0, once="everything", detail={})
     completed(up, job_id)
     assert spent.costs(datetime.now(UTC) - timedelta(hours=1))["claude"] < 0.2
+
+
+def test_documents_that_are_processed_again_go_by_batch_to_the_model_that_was_asked_for(
+    up: Up, server: AnthropicServer, tmp_path: Path
+) -> None:
+    (job_id,) = queued(up, [filing(tmp_path)])
+    document_id, before = completed(up, job_id).document_id, len(server.batches)
+    arguments = ["--where", f"id={document_id}", "--model", "claude-sonnet-5-5", "--sample", "0", "--cap", "1", "--yes"]
+    run_id = json.loads(up.run("reprocess", *arguments, "--json").stdout)["run_id"]
+    again = until(
+        lambda: next((job for job in records(up).jobs() if job.requested_by == f"reprocess:{run_id}"), None), run_id
+    )
+    with tended(up):
+        job = completed(up, again.job_id)
+    sent = [request for batch in list(server.batches.values())[before:] for request in batch["requests"]]
+    assert [request["params"]["model"] for request in sent] == ["claude-sonnet-5-5"]
+    analysis = published(up, job.job_id, "analysis.json")
+    assert job.cost_usd == pytest.approx(cost_usd("claude-sonnet-5-5", analysis["usage"], batch=True))

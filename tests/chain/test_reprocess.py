@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -106,6 +107,9 @@ def test_other_model_is_previewed_and_then_applied_to_what_needs_it(
     order = ended(up, run_id)
     assert order["jobs"] == {"completed": 2, "error": 1}
     assert 0 < order["spent_usd"] <= order["cap_usd"]
+    code = "from aseagi_tasks.celery import app; app.send_task('aseagi.control.reprocess')"  # as beat does
+    subprocess.run([sys.executable, "-c", code], env=up.environment, check=True)
+    until(lambda: said(up, "reprocess", "--run", run_id)[0]["state"] == "done", "the order is done")
     folder = store.document(documents[1]).processed
     for document_id, job_id in zip(documents[:2], first, strict=False):
         job = next(job for job in store.jobs(document_id=document_id) if job.job_id != job_id)
@@ -139,6 +143,21 @@ def test_other_model_is_previewed_and_then_applied_to_what_needs_it(
     left = said(up, "reprocess", "--model", SONNET, "--sample", "0")
     assert left["documents"] == 1  # the one whose original is gone
     assert said(up, "reprocess", "--model", SONNET, "--where", f"id={documents[0]}")["documents"] == 0
+
+
+def test_document_is_read_again_where_that_is_asked_for(up: Up, server: AnthropicServer, tmp_path: Path) -> None:
+    job_id = queued(up, [filing(tmp_path)])[0]
+    document_id = completed(up, job_id).document_id
+    arguments = ("--stage", "ocr", "--ocr", "tesseract", "--all", "--where", f"id={document_id}")
+    seen = said(up, "reprocess", *arguments, "--sample", "1", "--yes")
+    fields = seen["preview"]["documents"][0]["fields"]
+    assert (fields["text"]["kind"], fields["title"]["kind"]) == ("same", "same")
+    assert ended(up, seen["run_id"])["jobs"] == {"completed": 1}
+    store = records(up)
+    job = next(job for job in store.jobs(document_id=document_id) if job.job_id != job_id)
+    stages = [event.stage for event in store.events(job.job_id) if event.kind == "finished"]
+    assert (job.ocr_engine, stages) == ("tesseract", ["fetch", "rasterize", "ocr", "analyze", "upload"])
+    assert list(published(up, job.job_id, "metadata.json")["versions"]) == [job_id]
 
 
 def test_budget_that_is_reached_ends_the_preview(up: Up, tmp_path: Path) -> None:

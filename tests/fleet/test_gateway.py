@@ -16,7 +16,7 @@ from cryptography import x509
 from pydantic import ValidationError
 from redis import Redis, RedisError
 
-from aseagi_tasks import keys
+from aseagi_tasks import errors, keys
 from aseagi_tasks.analysis.claude import ClaudeAnalyst
 from aseagi_tasks.analysis.schema import Analysis
 from aseagi_tasks.analysis.service import Service
@@ -31,7 +31,7 @@ from aseagi_tasks.stages.batches import Batches
 from aseagi_tasks.stages.workplace import Workplace
 from aseagi_tasks.stores.folder import FolderStorage
 from aseagi_tasks.stores.gateway import GatewayStorage, gateway_records
-from aseagi_tasks.stores.records import Document, Records
+from aseagi_tasks.stores.records import ANYTHING, Document, Records
 from aseagi_tasks.stores.sqlite import SqliteRecords
 from tests.contract.conftest import s3_endpoint  # noqa: F401  (a fixture)
 from tests.contract.test_analyst import ANSWER, ORDER, reading
@@ -420,6 +420,39 @@ def test_claude_is_asked_with_the_key_and_metered(
         with pytest.raises(RateLimited):
             claude.analyze(reading(ORDER), "order.pdf")
         assert float(broker.redis.get("aseagi:gateway:claude_usd:i-1") or 0) == pytest.approx(spent)
+
+
+def test_machine_processes_again_with_the_model_and_the_set_of_its_job(
+    tmp_path: Path, broker: Broker, cloud: Cloud, anthropic: AnthropicServer
+) -> None:
+    first, document = cloud.job("a")
+    cloud.records.cancel(first)
+    cloud.records.register_again(
+        {"again": document.document_id}, "reprocess:x", begins="analyze", analyst="claude-sonnet-5-5"
+    )
+    folder = keys.processed(document.document_id, document.created_at.date())
+    with GatewayServer(tmp_path, broker.redis, cloud.records, cloud.bucket, **with_key(KEY, anthropic.url)) as server:
+        token, records, storage = server.enroll("i-1"), server.records("i-1"), server.storage("i-1")
+        opus, sonnet = (ClaudeAnalyst(Service(token, server.url), f"claude-{name}-5-5") for name in ("opus", "sonnet"))
+        with pytest.raises(errors.Refused):
+            sonnet.analyze(reading(ORDER), "order.pdf")  # it has no such job yet
+        job = records.begin_stage("again", "analyze", "w")
+        assert (job.analyst, job.begins) == ("claude-sonnet-5-5", "analyze")
+        assert sonnet.analyze(reading(ORDER), "order.pdf").model == "claude-sonnet-5-5"
+        with pytest.raises(errors.Refused):
+            opus.analyze(reading(ORDER), "order.pdf")
+        for name in ("ocr.json.gz", "versions/some-job/analysis.json", "versions/some-job/metadata.json"):
+            cloud.bucket.put(f"{folder}/{name}", b"x")
+            for call in (storage.url_put, storage.url_get):
+                assert not refused(lambda name=name, call=call: call(f"{folder}/{name}", 60)), name
+        for name in ("versions/some-job/page.html", "versions/metadata.json", "versions/a/b/metadata.json"):
+            assert refused(lambda name=name: storage.url_put(f"{folder}/{name}", 60)), name
+        for call in (
+            lambda: records.register_again({"more": document.document_id}, "me", begins=None),
+            lambda: records.requested("reprocess:x"),
+            lambda: records.count_documents(ANYTHING),
+        ):
+            assert refused(call)
 
 
 @pytest.mark.parametrize("cap", ["gateway_claude_usd", "claude_daily_usd"])

@@ -318,6 +318,16 @@ def test_document_that_cannot_be_replayed_says_why(tmp_path: Path, storage: Brok
     assert gone.key in (seen.documents[0].error or "")
 
 
+def test_document_that_is_too_dear_does_not_end_the_preview(
+    tmp_path: Path, storage: Broken, records: SqliteRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = [made(tmp_path, storage, records, number) for number in range(2)]
+    monkeypatch.setattr(Paid, "cost_usd", 2.0)
+    seen = look(tmp_path, storage, records, documents)
+    assert (len(seen.documents), seen.spent_usd, seen.stopped) == (2, 0, None)
+    assert all("ASEAGI_CLAUDE_DOCUMENT_USD" in (one.error or "") for one in seen.documents)
+
+
 def test_sample_is_spread_over_types(tmp_path: Path, storage: Broken, records: SqliteRecords) -> None:
     for number, kind in enumerate(["order"] * 5 + ["motion"] * 2 + ["letter"]):
         made(tmp_path, storage, records, number, kind)
