@@ -184,7 +184,9 @@ def test_tunnel_that_does_not_open_is_reported_with_the_end_of_its_log(
 def test_restarted_container_joins_without_a_second_token_and_sigterm_lets_work_finish(
     rented: Callable[..., Machine], plane: ControlPlane, landlord: Landlord, tmp_path: Path
 ) -> None:
-    one = rented(ASEAGI_FLEET_QUEUES="cpu")  # one worker process, which is enough to see it
+    plane.beats()
+    # one worker process, which is enough to see it; who is silent for 15 s at most is looked after every 1.5 s
+    one = rented(ASEAGI_FLEET_QUEUES="cpu", ASEAGI_INSTANCE_SILENT_S="15")
     said = words(one, plane)
     until(lambda: "joined" in plane.states(), said)
     one.stop()
