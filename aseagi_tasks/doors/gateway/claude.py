@@ -10,6 +10,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import httpx
@@ -72,7 +73,7 @@ class ClaudeProxy:
         """
         if self._conf.anthropic_api_key is None:
             return refusal(401, "There is no key here.")
-        if (why := self._objection(body)) is not None:
+        if (why := self._objection(body, instance_id)) is not None:
             return refusal(400, why)
         if (wait_s := self._pace.take(INTERVAL_S, within_s=PATIENCE_S)) > PATIENCE_S:
             return refusal(429, "All wait.", {"retry-after": f"{wait_s:.1f}"})
@@ -109,7 +110,7 @@ class ClaudeProxy:
             params = json.loads(body)["params"]
         except (ValueError, KeyError, TypeError) as exc:
             raise Malformed("put", "it is no request for a batch") from exc
-        if (why := self._objection(params)) is not None:
+        if (why := self._objection(params, instance_id)) is not None:
             raise Malformed("put", why)
         most_usd = prices.most_usd(params["model"], _most_tokens(params), params["max_tokens"], batch=True)
         if self._set_aside(instance_id, job_id, most_usd, ledger.once(job_id, call)) is not None:
@@ -129,11 +130,11 @@ class ClaudeProxy:
         self._tell(f"BudgetExceeded:{daily}:ASEAGI_CLAUDE_DAILY_USD", words)
         return "The day's budget is spent."
 
-    def _objection(self, body: Any) -> str | None:
+    def _objection(self, body: Any, instance_id: str) -> str | None:
         """Why a request is not passed on."""
         if not isinstance(body, dict) or not set(body) <= FIELDS or not isinstance(body.get("messages"), list):
             return f"Only these fields are passed on: {', '.join(sorted(FIELDS))}."
-        if body.get("model") != self._conf.claude_model:
+        if body.get("model") != self._conf.claude_model and body.get("model") not in self._asked(instance_id):
             return f"Only {self._conf.claude_model} is passed on."
         if body.get("thinking", {"type": "disabled"}) != {"type": "disabled"}:
             return "Thinking is disabled."
@@ -141,6 +142,11 @@ class ClaudeProxy:
         if not isinstance(tokens, int) or isinstance(tokens, bool) or not 0 < tokens <= MAX_TOKENS:
             return f"max_tokens is 1 to {MAX_TOKENS}."
         return None
+
+    def _asked(self, instance_id: str) -> set[str]:
+        """Models that jobs of this machine are to be analyzed by instead of the settings'."""
+        given = self._records.given_jobs(instance_id, datetime.now(UTC))
+        return {job.analyst for job in given if job.analyst in prices.MODELS}
 
     def _cost(self, answer: httpx.Response, model: str, most_usd: float) -> tuple[float, dict[str, Any]]:
         """What an answer cost, and its tokens; an error costs nothing, an answer that cannot be read the most."""

@@ -239,7 +239,7 @@ class Narrowed:
             from aseagi_tasks.stages.intake import key_of
 
             return key == key_of(job.source, self._conf.bucket)
-        return key in {document.key, *(f"{_folder(document)}/{name}" for name in keys.PUBLISHED)}
+        return key == document.key or _is_published(key, document)
 
     def _may_know(self, key: str, job: Job, document: Document | None) -> bool:
         asked = _REQUEST.fullmatch(key)
@@ -248,8 +248,7 @@ class Narrowed:
     def _may_write(self, key: str, job: Job, document: Document | None) -> bool:
         if job.status not in _OPEN:
             return False
-        published = document is not None and key in {f"{_folder(document)}/{name}" for name in keys.PUBLISHED}
-        return _is_cache(key, job) or published
+        return _is_cache(key, job) or (document is not None and _is_published(key, document))
 
     def _may_delete(self, key: str, job: Job, document: Document | None) -> bool:
         is_metadata = document is not None and key == f"{_folder(document)}/metadata.json"
@@ -285,6 +284,15 @@ class Narrowed:
 def _is_cache(key: str, job: Job) -> bool:
     """One object below the job's cache; keys are checked by the store for parts that climb."""
     return key.startswith(keys.cache(job.job_id)) and key.count("/") == 2 and keys.check(key) == key
+
+
+def _is_published(key: str, document: Document) -> bool:
+    """A file of the document's set, or of a version of it."""
+    folder = _folder(document)
+    if key in {f"{folder}/{name}" for name in keys.PUBLISHED}:
+        return True
+    made_by, _, name = key.removeprefix(f"{folder}/versions/").partition("/")
+    return name in keys.VERSIONED and key == keys.version(folder, made_by, name) == keys.check(key)
 
 
 def _folder(document: Document) -> str:
