@@ -35,7 +35,7 @@ image-check: test-programs .venv/installed-dev  ## run the worker image's steps 
 	@$(BIN)/pytest -m image tests/image -s
 
 machines-check: test-programs .venv/installed-dev  ## a Droplet and two rented machines on this one, with documents through both (root)
-	@$(BIN)/pytest -m machines tests/instance -s
+	@$(BIN)/pytest -m machines tests/instance tests/fleet -s
 
 clean:  ## remove the virtual environment (documents in ASEAGI_HOME stay)
 	rm -rf .venv

@@ -1,6 +1,7 @@
 """When beat calls what. Task name and time, nothing else; what the tasks do is in ``aseagi_tasks/control.py``."""
 
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from celery.schedules import crontab, schedstate, schedule
 
@@ -17,14 +18,31 @@ class Every(schedule):
         return super().is_due(last_run_at)
 
 
+class OnTheWall(crontab):
+    """A time of day in ASEAGI_TIME_ZONE; the others are UTC."""
+
+    def now(self) -> datetime:
+        """Now, there."""
+        return super().now().astimezone(ZoneInfo(settings().time_zone))
+
+    def maybe_make_aware(self, dt: datetime, naive_as_utc: bool = True) -> datetime:
+        """The same moment, there: the hour that counts is that of the clock on the wall."""
+        return super().maybe_make_aware(dt, naive_as_utc).astimezone(ZoneInfo(settings().time_zone))
+
+
 BEAT_SCHEDULE = {
     "reap": {"task": "aseagi.control.reap", "schedule": Every(settings().reap_every_s)},
     "autoscale": {"task": "aseagi.control.autoscale", "schedule": Every(15)},
     "reconcile": {"task": "aseagi.control.reconcile", "schedule": crontab(hour=4, minute=40)},
     "backup": {"task": "aseagi.control.backup", "schedule": crontab(hour=3, minute=50)},
     "batches": {"task": "aseagi.control.batches", "schedule": Every(60)},
+    "reprocess": {"task": "aseagi.control.reprocess", "schedule": Every(30)},
     "certificate": {"task": "aseagi.control.certificate", "schedule": crontab(hour=0, minute=20)},
-    "heartbeat": {"task": "aseagi.control.heartbeat", "schedule": Every(20)},
+    "weekly-report": {
+        "task": "aseagi.control.weekly_report",
+        "schedule": OnTheWall(day_of_week="mon", hour=6, minute=30),
+    },
+    "heartbeat": {"task": "aseagi.control.heartbeat", "schedule": Every(settings().instance_silent_s / 30)},
     "give-back-overdue": {"task": "aseagi.control.give_back_overdue", "schedule": Every(300)},
     "clean": {"task": "aseagi.control.clean", "schedule": crontab(hour=4, minute=20)},
 }

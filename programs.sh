@@ -18,6 +18,9 @@ has tesseract && languages osd || need tesseract-ocr-osd tesseract
 if [ "$(uname)" = Linux ]; then
     font liberation || need "fontconfig fonts-liberation" ""
     font "nimbus" || need fonts-urw-base35 ""
+    # names in reports: Cyrillic, Greek, Hebrew, Arabic, Vietnamese; Chinese and Japanese
+    font dejavu || need "fontconfig fonts-dejavu-core" ""
+    font "droid sans fallback" || need fonts-droid-fallback ""
 fi
 python=${PYTHON:-python3}
 "$python" -c 'import ensurepip, venv' 2>/dev/null || need python3-venv python

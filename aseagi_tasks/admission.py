@@ -23,6 +23,7 @@ from aseagi_tasks.documents import STAGES, Priority, Stage
 from aseagi_tasks.errors import DiskFull, QueueFull, StorageUnavailable
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Job
+from aseagi_tasks.waiting import forget_waiting
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def message_priority(priority: Priority, stage: Stage | str) -> int:
 
 def the_chain(job_id: str, priority: Priority, ocr_engine: str | None = None, start: Stage = "fetch") -> chain:
     """The stages of one job from ``start`` on. Sent with the job's id as task id, its result is kept under that."""
-    options = {"ocr": (ocr_engine,), "record": (ocr_engine,)} if ocr_engine else {}
+    options = {"ocr": (ocr_engine,)} if ocr_engine else {}
     stages = STAGES[STAGES.index(start) :]
     signatures = [app.tasks[f"aseagi.{stage}"].si(job_id, *options.get(stage, ())) for stage in stages]
     return chain(s.set(priority=message_priority(priority, stage)) for s, stage in zip(signatures, stages, strict=True))
@@ -49,6 +50,8 @@ def send(job: Job) -> None:
     Raises:
         OperationalError: Redis does not answer. The row stays; whoever looks for its message sends it again.
     """
+    if job.waits_for:
+        forget_waiting(job.job_id)
     if job.stage is None:
         number = message_priority(job.priority, "process")
         process = app.tasks["aseagi.process"]

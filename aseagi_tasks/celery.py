@@ -154,12 +154,12 @@ def _say_what_is_in_hand(consumer: Any, instance_id: str, more: threading.Event)
 
     presence, last_busy = Presence(services.redis()), time.monotonic()
     while True:
-        tasks = (*state.requests, *_tasks_that_wait(consumer))
-        if tasks:
+        busy = len(state.requests) + _tasks_that_wait(consumer)
+        if busy:
             last_busy = time.monotonic()
         queues = getattr(consumer.task_consumer, "queues", ())
         try:
-            node = Node(len(tasks), bool(queues), time.monotonic() - last_busy, tasks)
+            node = Node(busy, bool(queues), time.monotonic() - last_busy)
             presence.beat(instance_id, consumer.hostname, node)
         except RedisError:
             pass  # the broker is away; the consumer sees to that
@@ -168,11 +168,10 @@ def _say_what_is_in_hand(consumer: Any, instance_id: str, more: threading.Event)
         more.clear()
 
 
-def _tasks_that_wait(consumer: Any) -> list[str]:
-    """Ids of what this node took and begins later: tasks that are tried again."""
+def _tasks_that_wait(consumer: Any) -> int:
+    """How many this node took and begins later: tasks that are tried again."""
     entries = list(consumer.timer.schedule.queue)
-    first = [waiting.entry.args[0] for waiting in entries if waiting.entry.args]
-    return [argument.id for argument in first if hasattr(argument, "delivery_info")]
+    return sum(hasattr(waiting.entry.args[0], "delivery_info") for waiting in entries if waiting.entry.args)
 
 
 def give_back_unacknowledged(queues: set[str]) -> None:

@@ -16,6 +16,7 @@ from aseagi_tasks.delivery import MAX_DEATHS, set_aside
 from aseagi_tasks.documents import FINAL
 from aseagi_tasks.errors import NotFound, NotSetUp, Quarantined, RecordsUnavailable, TransientError
 from aseagi_tasks.fleet import broker_access
+from aseagi_tasks.fleet.allowance import Allowance
 from aseagi_tasks.fleet.marks import HEARTBEAT_KEY
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Job
@@ -137,6 +138,24 @@ def certificate() -> list[str]:
     return made
 
 
+@app.task(name="aseagi.control.weekly_report")
+def weekly_report() -> str:
+    """Report on the last seven days that are over, and tell the operators; the key. An empty week is reported too."""
+    from aseagi_tasks.reports.weekly_report import make
+
+    now = datetime.now(UTC)
+    made = make(
+        now.date() - timedelta(days=1),
+        records=services.records(),
+        storage=services.storage(),
+        limits=services.limits(),
+        scratch=settings().scratch_root,
+        now=now,
+    )
+    services.notifier().tell(made.sentence)
+    return made.key
+
+
 @app.task(name="aseagi.control.batches")
 def batches() -> dict[str, int]:
     """Submit what was collected for Message Batches, and let documents go on whose answers are there."""
@@ -146,7 +165,12 @@ def batches() -> dict[str, int]:
     if conf.analyst_in_use != "claude":
         return {"let_go": let_go(services.storage(), _answered)}
     tending = Batches(
-        services.records(), services.storage(), services.claude().service, _answered, wait_s=conf.claude_batch_wait_s
+        services.records(),
+        services.storage(),
+        services.claude().service,
+        _answered,
+        wait_s=conf.claude_batch_wait_s,
+        freed=Allowance(services.redis(), conf.gateway_claude_usd).give_back,
     )
     try:
         return tending.tend(datetime.now(UTC))
@@ -155,6 +179,20 @@ def batches() -> dict[str, int]:
     except TransientError as exc:
         log.info("message batches: %s", exc)
     return {}
+
+
+@app.task(name="aseagi.control.reprocess")
+def reprocess() -> dict[str, int]:
+    """Register the next jobs of every order to process documents again; how many each has by now."""
+    from aseagi_tasks.stages.reprocess import feed as feed_order
+    from aseagi_tasks.stages.reprocess import orders
+
+    records, storage = services.records(), services.storage()
+    running = [order for order in orders(storage) if order.state == "running"]
+    fed = {order.run_id: feed_order(order, records, storage).fed for order in running}
+    if fed:
+        feed(limit=100)
+    return fed
 
 
 def _answered(job_id: str) -> None:

@@ -48,6 +48,7 @@ from aseagi_tasks.errors import (
     Quarantined,
     RateLimited,
     RecordsUnavailable,
+    StorageUnavailable,
     TransientError,
 )
 from aseagi_tasks.settings import settings
@@ -63,11 +64,15 @@ QUEUE_AWAY = (RedisError, OperationalError, BackendError)
 #: A job that waits for room on the disk looks again so often.
 DISK_PAUSE_S = 15
 
-#: Errors that are nobody's but a service's or the settings': how often a stage is tried again.
+#: Errors that are nobody's but a service's: how often a stage is tried again.
 _PATIENCE: dict[type[TransientError], int] = {
-    **dict.fromkeys((RecordsUnavailable, RateLimited, NotSetUp, BudgetExceeded), sys.maxsize),
+    **dict.fromkeys((RecordsUnavailable, StorageUnavailable, RateLimited), sys.maxsize),
     AnalystUnavailable: 60,  # an hour
 }
+#: What only an operator or the next day ends: such a job leaves its place among the live ones to others.
+_WAITS_FOR: dict[type[TransientError], str] = {BudgetExceeded: "money", NotSetUp: "a setting"}
+#: Tries, of a minute or two together, after which the operators hear of it.
+_TELL_AFTER = 6
 
 
 def explain(exc: BaseException, stage: str) -> tuple[str, str]:
@@ -225,6 +230,13 @@ class StageTask(Task):
         little, and to give up could not be recorded either.
         """
         job_id = self.job_id(self.request.id, self.request.args)
+        if isinstance(exc, (BudgetExceeded, NotSetUp)):
+            note_waiting(job_id, self.stage, exc)
+            services.tell_once(":".join((type(exc).__name__, *map(str, exc.args[2:]))), f"Documents wait. {exc}")
+            try:
+                self.wait(job_id, _WAITS_FOR[type(exc)], settings().claude_look_again_s * random.uniform(0.5, 1.5))
+            except RecordsUnavailable as away:  # then that is what it waits for
+                exc = away
         if isinstance(exc, QUEUE_AWAY) or is_disk_full(exc):
             kwargs["max_retries"] = sys.maxsize
         for kind, tries in _PATIENCE.items():
@@ -233,9 +245,8 @@ class StageTask(Task):
                 note_waiting(job_id, self.stage, exc)
         if is_disk_full(exc):
             countdown = max(countdown or 0, DISK_PAUSE_S)
-        if isinstance(exc, (NotSetUp, BudgetExceeded)):
-            countdown = settings().claude_look_again_s * random.uniform(0.5, 1.5)
-            services.tell_once(":".join((type(exc).__name__, *map(str, exc.args[2:]))), f"Documents wait. {exc}")
+        if isinstance(exc, (RecordsUnavailable, StorageUnavailable)) and self.request.retries >= _TELL_AFTER:
+            services.tell_once(type(exc).__name__, f"Documents wait. {exc}")
         if isinstance(exc, RateLimited):
             # never sooner, and not all at once; a longer pause than a message may be held for is asked for again
             countdown = min(max(countdown or 0, exc.retry_after_s * random.uniform(1.0, 1.2)), 1_800)
@@ -301,7 +312,8 @@ class StageTask(Task):
         Raises:
             Ignore: always; the message is done.
         """
-        services.records().put_off(job_id, seconds, holder=leases.of(job_id).holder, waits_for=what)
+        name = leases.holder(self.request.hostname or "?")
+        services.records().put_off(job_id, seconds, holder=name, waits_for=what)
         raise Ignore
 
     def report(self, job_id: str, done: int, total: int) -> None:

@@ -5,7 +5,8 @@
     │                        OutOfMemory, DiskFull, QueueFull, FleetUnavailable; waited for without limit:
     │                        BudgetExceeded, NotSetUp
     ├ DocumentError    3     final for this document: NotADocument, NotFound, Altered, Encrypted, TooLarge, NoPages,
-    │                        Unreadable, Refused, Quarantined, NotACertificate, Differs
+    │                        Unreadable, Refused, Quarantined, NotACertificate, Differs, UnknownCase,
+    │                        NothingToReport
     ├ FleetError       7     may carry an instance_id, which is to be destroyed: OfferGone, CreateUnresolved,
     │                        NoSuchInstance
     ├ Cancelled        6     somebody asked for the job to stop
@@ -24,6 +25,8 @@ class AseagiError(Exception):
     exit_code = 1
     #: ``str.format`` template over ``args``; a class without one joins its arguments.
     template = ""
+    #: what is to be done where it ended documents; reports say it once for all of them
+    cure = "`aseagi show ID` has the history of one, the worker's log the rest; `aseagi retry ID` tries again."
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
@@ -41,6 +44,7 @@ class TransientError(AseagiError):
     """Tried again with back-off; final only when the tries are used up."""
 
     exit_code = 4
+    cure = "All tries were used up. `aseagi doctor` says what does not answer; then `aseagi retry ID`."
 
 
 class RateLimited(TransientError):
@@ -128,12 +132,14 @@ class NotADocument(DocumentError):
     """Args: file name, what it is instead."""
 
     template = "{0} is not a document this can read: {1}. PDF, JPG, PNG, TIFF and HEIC are read."
+    cure = "Send PDF, JPG, PNG, TIFF or HEIC; print anything else to PDF."
 
 
 class NotFound(DocumentError):
     """Args: source or id, where it was looked for."""
 
     template = "{0} was not found in {1}."
+    cure = "The file was moved or removed after it was named. Hand it in again where it is."
 
 
 class NotOurs(NotFound):
@@ -144,36 +150,48 @@ class Altered(DocumentError):
     """Args: file name, key."""
 
     template = "{0} has changed since it was taken in: the bytes at {1} are not those registered. Send it again."
+    cure = "The bytes at its key were changed after intake. Send the file again; it is another document then."
 
 
 class Encrypted(DocumentError):
     """Args: file name."""
 
     template = "{0} is locked with a password. Save a copy without the password and send that."
+    cure = "Save a copy without the password and send that."
 
 
 class TooLarge(DocumentError):
     """Args: file name, measured (with unit), limit (with unit), setting that holds the limit."""
 
     template = "{0} is too large: {1}, and the limit is {2} ({3})."
+    cure = "Split the file, or raise the limit that the message names."
 
 
 class NoPages(DocumentError):
     """Args: file name."""
 
     template = "{0} has no pages."
+    cure = "The file has no pages. Export or scan it again."
 
 
 class Unreadable(DocumentError):
     """Args: file name, what failed."""
 
     template = "{0} could not be read: {1}. If it opens elsewhere, print it to PDF and send that."
+    cure = "If it opens elsewhere, print it to PDF and send that; else ask for another copy."
 
 
 class Refused(DocumentError):
     """Args: who refused, why."""
 
     template = "{0} refused this document: {1}"
+    cure = "Claude refused these. `ASEAGI_ANALYST=rules` finds facts without it; then `aseagi retry ID`."
+
+
+class Overtaken(DocumentError):
+    """Args: file name."""
+
+    template = "{0} was published anew by another job since this one took its reading; what that found stays."
 
 
 class Quarantined(DocumentError):
@@ -182,6 +200,7 @@ class Quarantined(DocumentError):
     template = (
         "Stage {0}: {1} workers died, one after the other; the document is set aside. `aseagi retry` tries again."
     )
+    cure = "Each ended three workers, most often for want of memory. Look at the file first, then `aseagi retry ID`."
 
 
 class NotACertificate(DocumentError):
@@ -197,6 +216,18 @@ class Differs(DocumentError):
         "{0} does not hold: {1} differences, named above. Bring back what is missing or altered from a copy of the"
         " bucket, or process it again (`aseagi process --again`) and make a new certificate."
     )
+
+
+class UnknownCase(DocumentError):
+    """Args: case number, the cure: numbers like it, or how to find one."""
+
+    template = "No document has case number {0}. {1}"
+
+
+class NothingToReport(DocumentError):
+    """Args: span, the cure: where there is something."""
+
+    template = "Nothing was processed and nothing spent {0}. {1}"
 
 
 class FleetError(AseagiError):

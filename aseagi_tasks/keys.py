@@ -1,17 +1,24 @@
 """Where things are in the bucket: every key is made here and nowhere else.
 
     raw/YYYY/MM/DD/<document_id>.<ext>
-    processed/YYYY/MM/DD/<document_id>/{ocr.txt, analysis.json, thumbnail.jpg, searchable.pdf, metadata.json}
-    cache/<job_id>/{pages.json, layers.json, ocr.json, dialogue.json, analysis.json, thumbnail.jpg}
+    processed/YYYY/MM/DD/<document_id>/{ocr.txt, ocr.json.gz, analysis.json, thumbnail.jpg, searchable.pdf,
+        metadata.json}
+    processed/YYYY/MM/DD/<document_id>/versions/<job_id>/{analysis.json, metadata.json}
+    cache/<job_id>/{pages.json, layers.json, ocr.json, dialogue.json, analysis.json, thumbnail.jpg, kept.json,
+        before.json}
+    reprocess/<run_id>.json
     batches/requests/<job_id>_<call>.json, batches/sent/<batch_id>.json
     backups/YYYY/MM/DD/records-<moment>.{dump, sqlite3}
     exports/certificates/<YYYY-MM-DD or run>-<moment>-<hash>.{json, pdf}
+    exports/weekly-report-<YYYY-MM-DD: its last day>.pdf, exports/case-summary-<case>.pdf
 
 Pure: dates come in as arguments. The layout of a job's scratch folder is here too.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from datetime import date, datetime
 from pathlib import Path
 
@@ -19,7 +26,10 @@ from aseagi_tasks.documents import EXTENSIONS, MediaType
 from aseagi_tasks.errors import NotFound
 
 #: The published set, in the order in which it is written: metadata.json last, since it marks the set complete.
-PUBLISHED = ("ocr.txt", "analysis.json", "thumbnail.jpg", "searchable.pdf", "metadata.json")
+PUBLISHED = ("ocr.txt", "ocr.json.gz", "analysis.json", "thumbnail.jpg", "searchable.pdf", "metadata.json")
+
+#: What is kept of a set that a later job replaced.
+VERSIONED = ("analysis.json", "metadata.json")
 
 CONTENT_TYPES = {
     "txt": "text/plain; charset=utf-8",
@@ -28,6 +38,7 @@ CONTENT_TYPES = {
     "png": "image/png",
     "tif": "image/tiff",
     "pdf": "application/pdf",
+    "gz": "application/gzip",
 }
 
 
@@ -39,6 +50,16 @@ def raw(document_id: str, media_type: MediaType, day: date) -> str:
 def processed(document_id: str, day: date) -> str:
     """The folder (no trailing slash) of a document's results; ``day`` is the day of intake."""
     return f"processed/{day:%Y/%m/%d}/{document_id}"
+
+
+def version(folder: str, job_id: str, name: str) -> str:
+    """A file of the set that this job had published in ``folder``, kept when another replaced it."""
+    return f"{folder}/versions/{job_id}/{name}"
+
+
+def reprocess(run_id: str = "") -> str:
+    """What is to be processed again, and how far that is; with no id the prefix of all."""
+    return f"reprocess/{run_id}.json" if run_id else "reprocess/"
 
 
 def cache(job_id: str, name: str = "") -> str:
@@ -69,6 +90,19 @@ def certificates(scope: str = "") -> str:
 def certificate(scope: str, now: datetime, digest: str, extension: str) -> str:
     """A certificate, which is never overwritten: ``digest`` is its hash. ``now`` is UTC."""
     return f"{certificates(scope)}-{now:%Y%m%dT%H%M%S}Z-{digest[:8]}.{extension}"
+
+
+def weekly_report(last: date) -> str:
+    """The report of the seven days that end with this one; made again it is overwritten."""
+    return f"exports/weekly-report-{last:%Y-%m-%d}.pdf"
+
+
+def case_summary(case_number: str) -> str:
+    """A case's summary; made again it is overwritten. Different numbers have different keys, whatever is in them."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", case_number).strip("-.")[:80] or "case"
+    if safe != case_number:
+        safe += f"-{hashlib.sha256(case_number.encode()).hexdigest()[:6]}"
+    return f"exports/case-summary-{safe}.pdf"
 
 
 def page_image(scratch: Path, number: int) -> Path:

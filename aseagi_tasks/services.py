@@ -201,19 +201,34 @@ def _with_model(engine: str, model: str) -> Recognizer:
     return Hybrid(_tesseract(), trocr)
 
 
-@cache
-def analyst() -> Analyst:
-    """What finds facts in the text."""
+def analyst(asked: str | None = None) -> Analyst:
+    """What finds facts in the text: what was asked for a document, else the settings'.
+
+    Args:
+        asked: ``rules``, or a model.
+    Raises:
+        ConfigError: there is no such model, or no key for it.
+    """
     conf = settings()
-    if conf.analyst_in_use == "claude":
+    if asked not in (None, "rules"):
+        if conf.anthropic_api_key is None and not conf.behind_gateway:
+            raise ConfigError("ASEAGI_ANTHROPIC_API_KEY", f"is not set, and {asked} needs it.", "Set it, see README.")
+        return claude(asked)
+    if asked is None and conf.analyst_in_use == "claude":
         return claude()
     from aseagi_tasks.analysis.rules import RulesAnalyst
 
     return RulesAnalyst()
 
 
+def by_batch(priority: str) -> bool:
+    """Whether what Claude is asked about documents of this priority goes through Message Batches."""
+    conf = settings()
+    return priority == "low" and conf.claude_batches == "low" and conf.analyst_in_use == "claude"
+
+
 @cache
-def claude() -> ClaudeAnalyst:
+def claude(model: str | None = None) -> ClaudeAnalyst:
     """The analyst that asks Claude; its pauses are those of every worker. A rented machine has no key, and no word on
     the rhythm: the gateway adds the one and keeps the other."""
     from aseagi_tasks.analysis.claude import ClaudeAnalyst
@@ -227,7 +242,7 @@ def claude() -> ClaudeAnalyst:
     else:
         pace = Pace(redis(), "claude")
     assert key is not None  # settings() has checked
-    return ClaudeAnalyst(Service(key.get_secret_value(), address, pace=pace), conf.claude_model)
+    return ClaudeAnalyst(Service(key.get_secret_value(), address, pace=pace), model or conf.claude_model)
 
 
 @cache
@@ -237,6 +252,19 @@ def redis() -> Redis:
 
     address = settings().broker.replace("redis+socket://", "unix://", 1)
     return Redis.from_url(address, socket_timeout=30, socket_connect_timeout=10, health_check_interval=25)
+
+
+def limits() -> dict[str, tuple[float | None, float | None]]:
+    """USD that may be spent by kind on a UTC day and in a month; None: there is no such limit."""
+    conf = settings()
+    found: dict[str, tuple[float | None, float | None]] = dict.fromkeys(("gpu", "claude", "storage"), (None, None))
+    if conf.analyst_in_use == "claude":
+        found["claude"] = (conf.claude_daily_usd, None)
+    if conf.fleet != "none":
+        by_hand = fleet_records().controls().get("limits") or {}
+        day, month = conf.fleet_daily_budget_usd, conf.fleet_monthly_budget_usd
+        found["gpu"] = (by_hand.get("daily_budget_usd", day), by_hand.get("monthly_budget_usd", month))
+    return found
 
 
 def signing_key() -> Ed25519PrivateKey | None:
@@ -316,6 +344,10 @@ def tell_once(key: str, message: str, *, every_s: int = 86_400) -> bool:
     return True
 
 
-def versions(asked: str | None = None) -> dict[str, str]:
-    """What would make a document's results now; results made by something else are not taken for known."""
-    return {"ocr": recognizer(asked).engine, "analyst": analyst().version}
+def versions(engine: str | None = None, asked: str | None = None) -> dict[str, str]:
+    """What would make a document's results now; results made by something else are not taken for known.
+
+    Args:
+        engine, asked: as for ``ocr_engine`` and ``analyst``.
+    """
+    return {"ocr": recognizer(engine).engine, "analyst": analyst(asked).version}

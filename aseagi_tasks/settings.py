@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -109,6 +110,7 @@ class Settings(BaseSettings):
     min_free_mb: int = Field(500, ge=0, description="With less free on the disk no new documents are taken in.")
 
     signing_key_file: Path | None = Field(None, description="Ed25519 key that signs certificates (`make-key`).")
+    time_zone: str = Field("UTC", description="Of what the clock calls by the time on the wall, e.g. America/New_York.")
 
     fleet: Literal["none", "vast"] = "none"
     vast_api_key: SecretStr | None = None
@@ -182,6 +184,15 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"{name!r} is no time zone; they are called like America/New_York") from None
+        return name
 
     @model_validator(mode="after")
     def _complete(self) -> Settings:

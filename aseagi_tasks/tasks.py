@@ -30,6 +30,7 @@ from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Document, Job
 
 if TYPE_CHECKING:
+    from aseagi_tasks.stages.reprocess import Order
     from aseagi_tasks.stages.workplace import Workplace
 
 #: A long document is read in slices of this length, so that no message outlives the visibility time-out.
@@ -75,14 +76,15 @@ def process(
             return _result(job)
         services.ocr_engine(job.ocr_engine)  # an unknown one is an error before any work is done
         document = records.document(job.document_id) if job.document_id else _register(job_id, source)
-        if not job.again and _is_known(document, job.ocr_engine):
+        if not job.again and _is_known(document, job):
             records.complete(job_id, None, None)
             feed_if_possible()
             return _result(records.job(job_id))
         if records.claim(job_id, document.document_id, datetime.now(UTC) - FOLLOW_FOR).job_id != job_id:
             raise self.retry(countdown=min(1 + self.request.retries // 10, 30), max_retries=sys.maxsize)
+        begins = job.begins if job.begins and _begins_with_what_is_published(job_id, document) else "fetch"
     records.put_off(job_id, settings().lease_s, holder=leases.holder(self.request.hostname or "?"))
-    self.become(the_chain(job_id, job.priority, job.ocr_engine))
+    self.become(the_chain(job_id, job.priority, job.ocr_engine, begins))
 
 
 def _ended(job_id: str) -> Job | None:
@@ -148,6 +150,15 @@ def enqueue(
     feed_if_possible(limit=10)
 
 
+def reprocess(order: Order) -> None:
+    """Begin an order to process documents again; ``control.reprocess`` goes on with it."""
+    from aseagi_tasks.stages.reprocess import feed, save
+
+    save(services.storage(), order)
+    feed(order, services.records(), services.storage())
+    feed_if_possible(limit=100)
+
+
 def cancel(job_id: str) -> bool:
     """Cancel a job; who waits for its result is told so. False if it had already ended."""
     if not services.records().cancel(job_id):
@@ -188,9 +199,22 @@ def _register(job_id: str, source: str) -> Document:
     return records.register_document(job_id, found, now)
 
 
-def _is_known(document: Document, ocr_engine: str | None) -> bool:
+def _begins_with_what_is_published(job_id: str, document: Document) -> bool:
+    """Take the reading that is published, so that the job begins behind it; False where there is none."""
+    from aseagi_tasks.stages.upload import begin_with
+    from aseagi_tasks.stages.workplace import Workplace
+
+    source = Source(**document.model_dump(include=set(Source.model_fields)))
+    place = Workplace(job_id, source, services.storage(), settings())
+    return document.processed is not None and begin_with(place, document.processed)
+
+
+def _is_known(document: Document, job: Job) -> bool:
     """Whether the document has a complete published set made by what would make it now."""
-    if document.processed is None or dict(document.versions) != services.versions(ocr_engine):
+    made = dict(document.versions)
+    if job.begins:  # what read it is not asked for
+        made["ocr"] = services.recognizer(job.ocr_engine).engine
+    if document.processed is None or made != services.versions(job.ocr_engine, job.analyst):
         return False
     return services.storage().stat(f"{document.processed}/metadata.json") is not None
 
@@ -261,8 +285,9 @@ def analyze(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
         reading = place.load("ocr.json", Reading)
         if reading is None:
             raise NotFound(keys.cache(place.job_id, "ocr.json"), "the bucket")
-        by_batch = job.priority == "low" and settings().claude_batches == "low"
-        analysis = find_facts(place, reading, services.analyst(), services.records(), by_batch=by_batch)
+        analysis = find_facts(
+            place, reading, services.analyst(job.analyst), services.records(), by_batch=services.by_batch(job.priority)
+        )
         if analysis is None:
             self.wait(place.job_id, "a message batch", BATCH_LOOK_S)  # ``control.batches`` lets it go on
         place.save("analysis.json", analysis)
@@ -278,12 +303,18 @@ def upload(self: StageTask, place: Workplace, job: Job) -> Mapping[str, Any]:
     return {"bytes": sum(published.bytes for published in metadata.files.values())}
 
 
+def _made_by(document: Document, job: Job, *, was_read: bool) -> dict[str, str]:
+    made = services.versions(job.ocr_engine, job.analyst)
+    return made if was_read else {**made, "ocr": document.versions.get("ocr", made["ocr"])}
+
+
 @stage("record", ignore_result=False)
-def record(self: StageTask, place: Workplace, job: Job, engine: str | None = None) -> dict[str, Any]:
+def record(self: StageTask, place: Workplace, job: Job) -> dict[str, Any]:
     """The job is completed once; the final result."""
     from aseagi_tasks.analysis.schema import Analysis
     from aseagi_tasks.stages.record import record as complete
     from aseagi_tasks.stages.record import result
+    from aseagi_tasks.stages.upload import Metadata
 
     records, document = services.records(), services.records().document(place.source.document_id)
     if job.status != "completed":
@@ -296,7 +327,7 @@ def record(self: StageTask, place: Workplace, job: Job, engine: str | None = Non
             keys.processed(document.document_id, document.created_at.date()),
             reading,
             analysis,
-            services.versions(engine),
+            _made_by(document, job, was_read=place.load("kept.json", Metadata) is None),
             records=records,
             notifier=ConsoleNotifier(),  # who asked is answered; operators want to know of trouble only
         )

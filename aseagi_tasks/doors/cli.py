@@ -22,7 +22,7 @@ import typer
 
 from aseagi_tasks import __version__, services
 from aseagi_tasks.documents import Priority, Status
-from aseagi_tasks.doors import api_tokens, ca_cli, certifying, fleet_cli, keeping, users
+from aseagi_tasks.doors import api_tokens, ca_cli, certifying, fleet_cli, keeping, reporting, reprocessing, users
 from aseagi_tasks.doors.terminal import Json, err, out, print_json
 from aseagi_tasks.errors import AseagiError, ConfigError, RecordsUnavailable
 from aseagi_tasks.settings import settings
@@ -38,6 +38,8 @@ app.add_typer(keeping.app)
 app.add_typer(users.app, name="users")
 app.add_typer(api_tokens.app, name="api-token")
 app.add_typer(certifying.app)
+app.add_typer(reporting.app, name="report", rich_help_panel="Reports")
+app.add_typer(reprocessing.app)
 app.add_typer(fleet_cli.app, name="fleet", rich_help_panel="Rented machines")
 app.add_typer(ca_cli.app, name="ca", rich_help_panel="Rented machines")
 
@@ -221,6 +223,9 @@ def show(
     page: Annotated[int | None, typer.Option("--page", min=1, help="Write this page as a picture.")] = None,
     with_facts: Annotated[bool, typer.Option("--facts", help="With --page: boxes around what was found.")] = False,
     to: Annotated[Path | None, typer.Option("--out", help="With --page: the file; default ID-page-N.png here.")] = None,
+    version: Annotated[
+        str | None, typer.Option("--version", metavar="JOB", help="What was published before, by the job that made it.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """One document's facts, text and history, or one job's."""
@@ -242,6 +247,14 @@ def show(
     if text:
         sys.stdout.write(found.text())
         return
+    if version is not None:
+        was = found.version(version)
+        assert found.document is not None  # there would be no version
+        if as_json:
+            print_json(was.model_dump(mode="json"))
+        else:
+            out.print(showing.facts(found.document, was, {}))
+        return
     if as_json:
         print_json(found.as_json())
         return
@@ -249,6 +262,8 @@ def show(
         out.print(showing.facts(found.document, found.analysis, found.corrections()))
         for key in found.where():
             out.print(f"[dim]{key}[/dim]", highlight=False, soft_wrap=True)
+        for line in showing.versions(found.versions()):
+            out.print(line, highlight=False, soft_wrap=True)
     if found.jobs:
         names = {found.document.document_id: found.document.name} if found.document else {}
         out.print(showing.jobs(found.jobs, names))

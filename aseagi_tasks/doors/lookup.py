@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from aseagi_tasks import services
+from aseagi_tasks import keys, services
 from aseagi_tasks.analysis.schema import Analysis
 from aseagi_tasks.errors import NotFound
 from aseagi_tasks.stages.record import result
+from aseagi_tasks.stages.upload import Version, metadata_of
 from aseagi_tasks.stores.records import Document, Job
 from aseagi_tasks.stores.user_records import Correction, latest
 
@@ -26,6 +27,26 @@ class Found:
         if self.document is None or self.document.processed is None:
             return None
         return Analysis.model_validate_json(services.storage().get(f"{self.document.processed}/analysis.json"))
+
+    def versions(self) -> dict[str, Version]:
+        """Sets that were published before this one, by the jobs that had made them, oldest first."""
+        folder = self.document.processed if self.document else None
+        there = metadata_of(services.storage(), folder) if folder else None
+        return there.versions if there else {}
+
+    def version(self, job_id: str) -> Analysis:
+        """What such a set had found; the beginning of the job's id will do.
+
+        Raises:
+            NotFound: there is none of this job, or there are several.
+        """
+        versions = self.versions()
+        found = [one for one in versions if one.startswith(job_id)]
+        if len(found) != 1 or self.document is None:
+            known = ", ".join(one[:8] for one in versions) or "none"
+            raise NotFound(f"Version {job_id}", f"this document's versions (there are: {known})")
+        folder = self.document.processed or ""
+        return Analysis.model_validate_json(services.storage().get(keys.version(folder, found[0], "analysis.json")))
 
     def corrections(self) -> dict[str, Correction]:
         """What people said instead of what was found, by field."""
@@ -61,6 +82,7 @@ class Found:
             "events": [event.model_dump(mode="json") for job in self.jobs[:1] for event in records.events(job.job_id)],
             "keys": self.where(),
             "corrections": [],
+            "versions": {name: one.model_dump(mode="json") for name, one in self.versions().items()},
         }
         if self.document is not None:
             kept = records.corrections(self.document.document_id)

@@ -116,6 +116,14 @@ def facts(document: Document, analysis: Analysis | None, corrections: Mapping[st
     return table
 
 
+def versions(found: Mapping[str, Any]) -> Iterator[str]:
+    """What other jobs had published before, a line each."""
+    for job_id, version in found.items():
+        by = version.model or version.analyst
+        prompt = f" prompt {version.prompt_version}" if version.prompt_version else ""
+        yield f"version {job_id[:8]}  {by}{prompt}, {version.engine}  (show --version {job_id[:8]})"
+
+
 def _support(found: Fact | Party) -> str:
     """Where it stands, and how sure it is."""
     pages = sorted({evidence.page for evidence in found.evidence})

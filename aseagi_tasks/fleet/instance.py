@@ -51,6 +51,10 @@ class StepFailed(AseagiError):
     template = "Step {0} failed: {1}"
 
 
+class TooLong(BaseException):
+    """A step's time is over. No Exception, and no TimeoutError: clients would take that for a silent server's."""
+
+
 class Stopped(AseagiError):
     """Somebody wants this machine to leave while it joins. Args: who."""
 
@@ -375,7 +379,7 @@ class Worker:
             yield
         except Stopped:
             raise
-        except TimeoutError as exc:
+        except TooLong as exc:
             raise StepFailed(name, f"took longer than {self.conf.instance_step_s:g} s") from exc
         except Exception as exc:
             raise StepFailed(name, f"{type(exc).__name__}: {exc}") from exc
@@ -435,7 +439,7 @@ class Worker:
 
 
 def _too_long(_number: int, _frame: object) -> None:
-    raise TimeoutError
+    raise TooLong
 
 
 def main() -> None:

@@ -28,19 +28,19 @@ KEPT_S = 2 * 86_400
 
 
 class Node(NamedTuple):
-    """What a worker node last said. ``tasks`` are the ids of what it has in hand, prefetched ones included."""
+    """What a worker node last said. ``busy``: how many tasks it has in hand, prefetched ones included."""
 
     busy: int
     consuming: bool
     idle_s: float
-    tasks: tuple[str, ...]
 
 
 class Heard(NamedTuple):
     """What an instance says of itself.
 
     Attributes:
-        step: ``started``, ``canary``, ``working``, ``left``, or ``failed`` with ``why``.
+        step: ``started``, ``canary``, ``working``, ``left`` (it takes no more, and ends what it has) or ``failed``,
+            the last two with ``why``.
         canary: ``{"seconds_per_page", "text", "engine"}``, once it has run.
         nodes: name → what it last said; None: nothing was heard for ``SILENT_S``.
     """
@@ -142,7 +142,4 @@ def _key(instance_id: str) -> str:
 
 
 def _node(value: Any) -> Node | None:
-    if value is None:
-        return None
-    busy, consuming, idle_s, tasks = json.loads(value)
-    return Node(busy, consuming, idle_s, tuple(tasks))
+    return None if value is None else Node(*json.loads(value))

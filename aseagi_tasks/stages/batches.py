@@ -51,6 +51,7 @@ class Batches:
         go_on: called for each job that has an answer. More than once does no harm.
         wait_s: requests are submitted when none came for so long.
         submitting: see ``SUBMITTING``.
+        freed: called with a rented machine's id and the USD that were set aside for its request and not needed.
     """
 
     def __init__(
@@ -62,9 +63,10 @@ class Batches:
         *,
         wait_s: float,
         submitting: timedelta = SUBMITTING,
+        freed: Callable[[str, float], object] = lambda _instance_id, _usd: None,
     ) -> None:
         self._records, self._storage, self._service = records, storage, service
-        self._go_on, self._wait_s, self._submitting = go_on, wait_s, submitting
+        self._go_on, self._wait_s, self._submitting, self._freed = go_on, wait_s, submitting, freed
 
     def tend(self, now: datetime) -> dict[str, int]:
         """Take what has ended, find out about what may have been submitted, submit what has been collected.
@@ -133,6 +135,8 @@ class Batches:
             said = None  # the job has ended otherwise; what its answer cost is a cost all the same
         if said is not None and not said.has(call):
             self._storage.put(keys.cache(job_id, "dialogue.json"), said.plus(exchange).model_dump_json().encode())
+            if "instance" in asked:
+                self._freed(asked["instance"], asked["set_aside_usd"] - exchange.usd)
         ledger.settle(self._records, job_id, call.key, exchange.usd, {"model": model, "batch": True, **exchange.usage})
         if said is not None:
             jobs.setdefault(job_id)

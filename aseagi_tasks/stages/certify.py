@@ -17,6 +17,7 @@ from aseagi_tasks import __version__, keys
 from aseagi_tasks.errors import NotACertificate, NotFound
 from aseagi_tasks.reports import certificate_page
 from aseagi_tasks.reports.certificate import UNREAD, Certificate, Entry, Outcome, issue, read
+from aseagi_tasks.stores.paging import batches
 from aseagi_tasks.stores.records import Document, Job, Records
 from aseagi_tasks.stores.storage import Storage
 
@@ -37,6 +38,10 @@ class _File(BaseModel):
     sha256: str
 
 
+class _Version(BaseModel):
+    files: dict[str, _File]
+
+
 class Made(BaseModel):
     """What is certified of a ``metadata.json``, whichever version wrote it (``stages.upload.Metadata``)."""
 
@@ -47,6 +52,7 @@ class Made(BaseModel):
     model: str | None
     prompt_version: str | None
     files: dict[str, _File]
+    versions: dict[str, _Version] = {}
 
 
 class PublishedSet(NamedTuple):
@@ -89,13 +95,8 @@ def certify(
 def jobs_of_day(records: Records, day: date) -> Iterator[Job]:
     """Jobs created on a UTC day, oldest first, a batch in memory at a time."""
     since = datetime.combine(day, time(), UTC)
-    until, offset = since + timedelta(days=1), 0
-    while batch := records.jobs_between(since, until, limit=BATCH, offset=offset):
+    for batch in batches(records.jobs_between, since, since + timedelta(days=1), lambda job: job.created_at, BATCH):
         yield from batch
-        # the next batch begins at the last moment of this one, behind those of the same moment
-        last = batch[-1].created_at
-        same = sum(job.created_at == last for job in batch)
-        since, offset = last, same + (offset if last == since else 0)
 
 
 def days_to_certify(records: Records, storage: Storage, today: date) -> list[date]:
@@ -133,6 +134,8 @@ def published(storage: Storage, folder: str) -> PublishedSet | None:
     except (NotFound, ValidationError):
         return None
     files = {f"{folder}/{name}": file.sha256 for name, file in made.files.items()}
+    for job_id, version in made.versions.items():
+        files |= {keys.version(folder, job_id, name): file.sha256 for name, file in version.files.items()}
     return PublishedSet(made, {**files, key: hashlib.sha256(body).hexdigest()})
 
 

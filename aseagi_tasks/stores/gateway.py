@@ -89,7 +89,10 @@ class GatewayStorage:
         self._calls = calls_of(Storage)
 
     def put(self, key: str, body: bytes) -> None:
-        """Write a small object."""
+        """Write a small object. A request for a message batch is looked at by the gateway, which leaves it itself."""
+        if key.startswith(keys.batch_request()):
+            self._call("put", keys.check(key), body)
+            return
         self._send(key, lambda: body, len(body), hashlib.md5(body, usedforsecurity=False).digest())
 
     def get(self, key: str) -> bytes:

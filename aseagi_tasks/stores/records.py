@@ -66,6 +66,10 @@ class Job(Frozen):
     waits_for: str | None = None
     #: workers that died at its stage since one last ended
     deaths: int = 0
+    #: who is to find the facts instead of the settings' analyst: ``rules``, or a model
+    analyst: str | None = None
+    #: ``analyze``: with the reading of the set that is published; None: from the beginning
+    begins: Stage | None = None
 
 
 class Event(Frozen):
@@ -118,11 +122,24 @@ class Wanted(Frozen):
     dated_until: str | None = None
     #: at least so relevant, 0-100
     relevancy: int | None = None
+    #: that were taken in on these days, ISO, the second not included
+    taken_since: str | None = None
+    taken_until: str | None = None
+    #: these
+    document_ids: tuple[str, ...] | None = None
+    #: published sets made by these versions, or not by these; with ``*`` behind it what begins so
+    ocr: str | None = None
+    ocr_not: str | None = None
+    analyst: str | None = None
+    analyst_not: str | None = None
+    #: published sets that other versions made than these: an analyst, or an OCR engine and an analyst
+    not_of_analyst: str | None = None
+    not_of_ocr: str | None = None
 
     @property
-    def conditions(self) -> dict[str, str | int]:
+    def conditions(self) -> dict[str, Any]:
         """Those that are something."""
-        return self.model_dump(exclude_none=True)
+        return self.model_dump(exclude_none=True, mode="json")
 
 
 class Day(Frozen):
@@ -155,6 +172,13 @@ class ApiToken(Frozen):
     revoked_at: datetime | None = None
 
 
+class Requested(Frozen):
+    """Jobs of one requester: how many by status, and what they have cost so far."""
+
+    jobs: Mapping[Status, int] = {}
+    usd: float = 0.0
+
+
 ANYTHING = Wanted()
 
 
@@ -175,6 +199,28 @@ class Records(UserRecords, Protocol):
 
         The row holds all that is to be known: a queue that is lost is made again from it.
         """
+
+    def register_again(
+        self,
+        jobs: Mapping[str, str],
+        requested_by: str,
+        *,
+        begins: Stage | None,
+        analyst: str | None = None,
+        ocr_engine: str | None = None,
+        again: bool = False,
+    ) -> int:
+        """Add ``queued`` jobs of low priority on documents that are known; what is there stays as it is.
+
+        Args:
+            jobs: document ids by job id; a document that is not known gets none.
+            requested_by: of all of them; ``requested`` counts them by it.
+        Returns:
+            How many were added.
+        """
+
+    def requested(self, requested_by: str) -> Requested:
+        """How the jobs that were requested so stand."""
 
     def register_document(self, job_id: str, source: Source, now: datetime) -> Document:
         """Add the document (the same bytes: the row there is, its first key kept) and tie the job to it."""
@@ -319,8 +365,12 @@ class Records(UserRecords, Protocol):
             None if it has ended, another holds its lease, or the instance has so many already.
         """
 
-    def given_jobs(self, instance_id: str, ended_since: datetime) -> list[Job]:
-        """An instance's jobs: those that are open and wait for nothing, and those that ended since."""
+    def given_jobs(self, instance_id: str, ended_since: datetime, about: str | None = None) -> list[Job]:
+        """An instance's jobs: those that are open and wait for nothing, and those that ended since.
+
+        Args:
+            about: only those with this id, of the document with this id or this key, or asked for by this source.
+        """
 
     def take_jobs_back(self, instance_id: str) -> int:
         """An instance's jobs are nobody's; how many."""
@@ -339,6 +389,9 @@ class Records(UserRecords, Protocol):
     def jobs_between(self, since: datetime, until: datetime, *, limit: int = 500, offset: int = 0) -> list[Job]:
         """Jobs created from ``since`` on and before ``until``, oldest first; at most 1,000 at a time."""
 
+    def jobs_ended(self, since: datetime, until: datetime, *, limit: int = 500, offset: int = 0) -> list[Job]:
+        """Jobs that ended from ``since`` on and before ``until``, the first first; at most 1,000 at a time."""
+
     def documents(self, *, limit: int = 100, offset: int = 0) -> list[Document]:
         """Documents, newest first."""
 
@@ -353,6 +406,9 @@ class Records(UserRecords, Protocol):
 
     def find(self, wanted: Wanted, *, limit: int, behind: Document | None = None) -> list[Document]:
         """Documents as wanted, newest first; ``behind``: those after it, wherever that is in a million."""
+
+    def count_documents(self, wanted: Wanted) -> dict[str, int]:
+        """How many are as wanted, by type; ``""``: those of which none is known."""
 
     def search(self, query: str, *, limit: int = 20, offset: int = 0, wanted: Wanted = ANYTHING) -> list[Hit]:
         """Documents whose text or facts contain every word and phrase, best first; if none does, names that look alike.

@@ -1,4 +1,4 @@
--- The records in SQLite. Version 3 (PRAGMA user_version). Its tables and columns are those of
+-- The records in SQLite. Version 4 (PRAGMA user_version). Its tables and columns are those of
 -- droplet/supabase/migrations, where they are explained. Times are ISO 8601, UTC, to the microsecond.
 
 CREATE TABLE documents (
@@ -25,6 +25,8 @@ CREATE INDEX documents_by_age ON documents (created_at, document_id);
 CREATE INDEX documents_by_type ON documents (document_type, created_at, document_id);
 CREATE INDEX documents_by_case ON documents (case_number, created_at, document_id);
 CREATE INDEX documents_by_date ON documents (document_date);
+CREATE INDEX documents_by_analyst ON documents (versions ->> 'analyst', created_at, document_id);
+CREATE INDEX documents_by_engine ON documents (versions ->> 'ocr', created_at, document_id);
 
 CREATE TABLE processing_jobs (
     job_id TEXT PRIMARY KEY,
@@ -43,6 +45,8 @@ CREATE TABLE processing_jobs (
     instance_id TEXT,
     again INTEGER NOT NULL DEFAULT 0 CHECK (again IN (0, 1)),
     ocr_engine TEXT,
+    analyst TEXT,
+    begins TEXT,
     waits_for TEXT,
     deaths INTEGER NOT NULL DEFAULT 0 CHECK (deaths >= 0),
     -- seconds of this machine's clock that nobody sets, since the start that lease_boot names: see sqlite_leases.py
@@ -249,4 +253,4 @@ CREATE TABLE fleet_controls (
     updated_at TEXT NOT NULL
 ) STRICT;
 
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from aseagi_tasks.documents import Priority, Source, Stage, Status
 from aseagi_tasks.errors import NotFound
-from aseagi_tasks.stores.records import Batch, BatchState, Document, Event, Job
+from aseagi_tasks.stores.records import Batch, BatchState, Document, Event, Job, Requested
 from aseagi_tasks.stores.sqlite_access import SqliteAccess
 from aseagi_tasks.stores.sqlite_file import iso
 from aseagi_tasks.stores.sqlite_leases import JOB, OPEN, SqliteLeases, event, job_of, moment, one_job
@@ -42,6 +42,41 @@ class SqliteRecords(SqliteLeases, SqliteSearch, SqliteAccess, SqliteUsers):
                 (job_id, source, priority, requested_by, stamp := moment(), stamp, int(again), ocr_engine),
             )
             return one_job(db, job_id)
+
+    def register_again(
+        self,
+        jobs: Mapping[str, str],
+        requested_by: str,
+        *,
+        begins: Stage | None,
+        analyst: str | None = None,
+        ocr_engine: str | None = None,
+        again: bool = False,
+    ) -> int:
+        """Add ``queued`` jobs of low priority on documents that are known; what is there stays as it is."""
+        with self._write("registering jobs") as db:
+            added = db.execute(
+                "INSERT INTO processing_jobs (job_id, source, priority, requested_by, status, document_id, created_at,"
+                " updated_at, again, ocr_engine, analyst, begins)"
+                " SELECT wanted.key, documents.key, 'low', :by, 'queued', documents.document_id, :now, :now, :again,"
+                " :engine, :analyst, :begins FROM json_each(:jobs) wanted"
+                " JOIN documents ON documents.document_id = wanted.value WHERE true ON CONFLICT (job_id) DO NOTHING",
+                {
+                    **{"by": requested_by, "now": moment(), "again": int(again), "engine": ocr_engine},
+                    **{"analyst": analyst, "begins": begins, "jobs": json.dumps(dict(jobs))},
+                },
+            )
+            return added.rowcount
+
+    def requested(self, requested_by: str) -> Requested:
+        """How the jobs that were requested so stand."""
+        rows = self._read(
+            "counting jobs",
+            "SELECT job.status, count(*) AS jobs, coalesce(sum((SELECT sum(usd) FROM costs WHERE costs.job_id ="
+            " job.job_id)), 0.0) AS usd FROM processing_jobs job WHERE requested_by = ? GROUP BY job.status",
+            (requested_by,),
+        )
+        return Requested(jobs={row["status"]: row["jobs"] for row in rows}, usd=sum(row["usd"] for row in rows))
 
     def register_document(self, job_id: str, source: Source, now: datetime) -> Document:
         """Add the document (the same bytes: the row there is, its first key kept) and tie the job to it."""
@@ -132,6 +167,16 @@ class SqliteRecords(SqliteLeases, SqliteSearch, SqliteAccess, SqliteUsers):
             "listing jobs",
             f"SELECT {JOB} FROM processing_jobs job WHERE created_at >= ? AND created_at < ?"
             " ORDER BY created_at, job_id LIMIT ? OFFSET ?",
+            (iso(since), iso(until), limit, offset),
+        )
+        return [job_of(row) for row in rows]
+
+    def jobs_ended(self, since: datetime, until: datetime, *, limit: int = 500, offset: int = 0) -> list[Job]:
+        """Jobs that ended from ``since`` on and before ``until``, the first first."""
+        rows = self._read(
+            "listing jobs",
+            f"SELECT {JOB} FROM processing_jobs job WHERE finished_at >= ? AND finished_at < ?"
+            " ORDER BY finished_at, job_id LIMIT ? OFFSET ?",
             (iso(since), iso(until), limit, offset),
         )
         return [job_of(row) for row in rows]

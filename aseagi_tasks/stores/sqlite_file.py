@@ -15,7 +15,7 @@ from typing import Any
 from aseagi_tasks.errors import ConfigError, RecordsUnavailable
 from aseagi_tasks.stores.query import statements
 
-VERSION = 3
+VERSION = 4
 BUSY_TIMEOUT_S = 30
 #: Columns that hold JSON.
 _JSON = frozenset({"parties", "versions", "detail", "value"})
@@ -51,7 +51,7 @@ class SqliteFile:
             f" ORDER BY {key} LIMIT :limit",
             {"after": after, "limit": limit},
         )
-        return [_json_values(row) for row in rows]
+        return [_json_values(table, row) for row in rows]
 
     def rows_of(self, table: str, key: str, values: Sequence[Any], columns: Sequence[str]) -> list[dict[str, Any]]:
         """The rows with these values of ``key``."""
@@ -60,14 +60,16 @@ class SqliteFile:
             f"SELECT {', '.join(columns)} FROM {table} WHERE {key} IN (SELECT value FROM json_each(?))",
             (json.dumps(list(values)),),
         )
-        return [_json_values(row) for row in rows]
+        return [_json_values(table, row) for row in rows]
 
     def add_rows(self, table: str, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows; one whose ``key`` is there stays as it is."""
         with self._write(f"writing {table}") as db:
             for row in rows:
                 stored = {
-                    name: json.dumps(value, ensure_ascii=False) if name in _JSON and value is not None else value
+                    name: json.dumps(value, ensure_ascii=False)
+                    if _is_json(table, name) and value is not None
+                    else value
                     for name, value in row.items()
                 }
                 db.execute(
@@ -134,6 +136,12 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def _json_values(row: sqlite3.Row) -> dict[str, Any]:
+def _json_values(table: str, row: sqlite3.Row) -> dict[str, Any]:
     """A row with its JSON columns as what they mean."""
-    return {name: json.loads(row[name]) if name in _JSON else row[name] for name in row.keys()}  # noqa: SIM118
+    names = row.keys()
+    return {name: json.loads(row[name]) if _is_json(table, name) else row[name] for name in names}
+
+
+def _is_json(table: str, column: str) -> bool:
+    """Whether a column holds JSON; the value of a correction is text."""
+    return column in _JSON and (table, column) != ("corrections", "value")

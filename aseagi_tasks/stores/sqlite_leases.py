@@ -210,13 +210,16 @@ class SqliteLeases(SqliteFile):
             )
             return one_job(db, job_id) if given.rowcount else None
 
-    def given_jobs(self, instance_id: str, ended_since: datetime) -> list[Job]:
+    def given_jobs(self, instance_id: str, ended_since: datetime, about: str | None = None) -> list[Job]:
         """An instance's jobs: those that are open and wait for nothing, and those that ended since."""
         rows = self._read(
             "listing an instance's jobs",
-            f"SELECT {JOB} FROM processing_jobs job WHERE instance_id = ? AND waits_for IS NULL"
-            " AND (finished_at IS NULL OR finished_at >= ?) ORDER BY created_at, rowid",
-            (instance_id, iso(ended_since)),
+            f"SELECT {JOB} FROM processing_jobs job WHERE instance_id = :instance AND waits_for IS NULL"
+            " AND (finished_at IS NULL OR finished_at >= :since)"
+            " AND (:about IS NULL OR :about IN (job_id, document_id, source)"
+            " OR EXISTS (SELECT 1 FROM documents it WHERE it.document_id = job.document_id AND it.key = :about))"
+            " ORDER BY created_at, rowid",
+            {"instance": instance_id, "since": iso(ended_since), "about": about},
         )
         return [job_of(row) for row in rows]
 

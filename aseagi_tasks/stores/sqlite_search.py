@@ -33,9 +33,19 @@ class SqliteSearch(SqliteFile):
             "listing documents",
             f"SELECT * FROM documents WHERE {_conditions(wanted)}{place}"
             " ORDER BY created_at DESC, document_id DESC LIMIT :limit",
-            {**wanted.conditions, **values, "limit": limit},
+            {**_values(wanted), **values, "limit": limit},
         )
         return [document_of(row) for row in rows]
+
+    def count_documents(self, wanted: Wanted) -> dict[str, int]:
+        """How many are as wanted, by type; ``""``: those of which none is known."""
+        rows = self._read(
+            "counting documents",
+            f"SELECT coalesce(document_type, '') AS kind, count(*) AS n FROM documents WHERE {_conditions(wanted)}"
+            " GROUP BY 1 ORDER BY 2 DESC, 1",
+            _values(wanted),
+        )
+        return {row["kind"]: row["n"] for row in rows}
 
     def search(self, query: str, *, limit: int = 20, offset: int = 0, wanted: Wanted = ANYTHING) -> list[Hit]:
         """Documents whose text or facts contain the words, best first; if none does, names that look alike."""
@@ -54,7 +64,7 @@ class SqliteSearch(SqliteFile):
             " SELECT documents.*, snippet(search, -1, '[', ']', ' … ', 16) AS snippet, best.rank AS rank"
             " FROM best CROSS JOIN search ON search.rowid = best.id JOIN documents ON documents.rowid = best.id"
             " WHERE search MATCH :words ORDER BY best.rank",
-            {**wanted.conditions, "words": expression, "ranked": MAX_RANKED, "limit": limit, "offset": offset},
+            {**_values(wanted), "words": expression, "ranked": MAX_RANKED, "limit": limit, "offset": offset},
         )
         if not rows and not offset:
             return self._alike(query, limit, wanted)
@@ -101,7 +111,7 @@ class SqliteSearch(SqliteFile):
                     "SELECT documents.* FROM search JOIN documents USING (document_id) WHERE search MATCH :words"
                     f" AND {_conditions(wanted)} LIMIT :limit",
                     {
-                        **wanted.conditions,
+                        **_values(wanted),
                         "words": f"{{case_number parties}} : {match_expression(quoted(name))}",
                         "limit": limit,
                     },
@@ -144,12 +154,33 @@ _CONDITIONS = {
     "requested_by": (
         "documents.document_id IN (SELECT document_id FROM processing_jobs WHERE requested_by = :requested_by)"
     ),
+    "taken_since": "documents.created_at >= :taken_since",
+    "taken_until": "documents.created_at < :taken_until",
+    "document_ids": "documents.document_id IN (SELECT value FROM json_each(:document_ids))",
 }
+for _name in ("ocr", "analyst"):  # as ranges, which an index has
+    _version, _not = f"(documents.versions ->> '{_name}')", f"{_name}_not"
+    _range = (
+        f"({_version} >= rtrim(:{{0}}, '*') AND {_version} <"
+        " CASE WHEN :{0} LIKE '%*' THEN rtrim(:{0}, '*') || char(1114111) ELSE :{0} || char(1) END)"
+    )
+    _CONDITIONS[_name] = _range.format(_name)
+    _CONDITIONS[_not] = f"documents.processed IS NOT NULL AND NOT {_range.format(_not)}"
+    _CONDITIONS[f"not_of_{_name}"] = f"{_version} < :not_of_{_name} OR {_version} > :not_of_{_name}"
 
 
 def _conditions(wanted: Wanted) -> str:
-    """SQL over ``documents``; its values are ``wanted.conditions``."""
-    return " AND ".join(_CONDITIONS[name] for name in wanted.conditions) or "true"
+    """SQL over ``documents``; its values are ``_values(wanted)``."""
+    others = [_CONDITIONS[name] for name in wanted.conditions if name.startswith("not_of_")]
+    parts = [_CONDITIONS[name] for name in wanted.conditions if not name.startswith("not_of_")]
+    if others:
+        parts.append(f"documents.processed IS NOT NULL AND ({' OR '.join(others)})")
+    return " AND ".join(parts) or "true"
+
+
+def _values(wanted: Wanted) -> dict[str, str | int]:
+    lists = {} if wanted.document_ids is None else {"document_ids": json.dumps(wanted.document_ids)}
+    return {**wanted.conditions, **lists}
 
 
 def _names(document: Document) -> str:

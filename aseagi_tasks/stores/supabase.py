@@ -17,7 +17,7 @@ from supabase import Client
 from aseagi_tasks.documents import Priority, Source, Stage, Status
 from aseagi_tasks.errors import Cancelled, NotFound
 from aseagi_tasks.stores.query import parts_of_query, storable
-from aseagi_tasks.stores.records import ANYTHING, Batch, BatchState, Document, Event, Hit, Job, Wanted
+from aseagi_tasks.stores.records import ANYTHING, Batch, BatchState, Document, Event, Hit, Job, Requested, Wanted
 from aseagi_tasks.stores.supabase_access import SupabaseAccess
 from aseagi_tasks.stores.supabase_api import MAX_ROWS
 from aseagi_tasks.stores.supabase_users import SupabaseUsers
@@ -47,6 +47,25 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers):
         """Add a job as ``queued``; the same id again returns the row there is."""
         values = {"p_job_id": job_id, "p_source": source, "p_priority": priority, "p_requested_by": requested_by}
         return _job(self._call("register_job", {**values, "p_again": again, "p_ocr_engine": ocr_engine}))
+
+    def register_again(
+        self,
+        jobs: Mapping[str, str],
+        requested_by: str,
+        *,
+        begins: Stage | None,
+        analyst: str | None = None,
+        ocr_engine: str | None = None,
+        again: bool = False,
+    ) -> int:
+        """Add ``queued`` jobs of low priority on documents that are known; what is there stays as it is."""
+        values = {"p_jobs": dict(jobs), "p_requested_by": requested_by, "p_begins": begins, "p_analyst": analyst}
+        return int(self._call("register_again", {**values, "p_ocr_engine": ocr_engine, "p_again": again}))
+
+    def requested(self, requested_by: str) -> Requested:
+        """How the jobs that were requested so stand."""
+        rows = self._call("count_requested", {"p_requested_by": requested_by})
+        return Requested(jobs={row["status"]: row["jobs"] for row in rows}, usd=sum(row["usd"] for row in rows))
 
     def register_document(self, job_id: str, source: Source, now: datetime) -> Document:
         """Add the document (the same bytes: the row there is, its first key kept) and tie the job to it."""
@@ -142,6 +161,16 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers):
 
         return [_job(row) for row in self._rows("listing jobs", ask)]
 
+    def jobs_ended(self, since: datetime, until: datetime, *, limit: int = 500, offset: int = 0) -> list[Job]:
+        """Jobs that ended from ``since`` on and before ``until``, the first first."""
+
+        def ask(client: Client) -> Any:
+            query = client.table("processing_jobs").select(",".join(_JOB))
+            query = query.gte("finished_at", since.isoformat()).lt("finished_at", until.isoformat())
+            return query.order("finished_at").order("job_id").limit(limit).offset(offset).execute().data
+
+        return [_job(row) for row in self._rows("listing jobs", ask)]
+
     def events(self, job_id: str) -> list[Event]:
         """A job's events, oldest first."""
         columns = ",".join(Event.model_fields)
@@ -202,9 +231,9 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers):
         values = {"p_job_id": job_id, "p_instance_id": instance_id, "p_at_most": at_most}
         return next((_job(row) for row in self._call("give_job", values)), None)
 
-    def given_jobs(self, instance_id: str, ended_since: datetime) -> list[Job]:
+    def given_jobs(self, instance_id: str, ended_since: datetime, about: str | None = None) -> list[Job]:
         """An instance's jobs: those that are open and wait for nothing, and those that ended since."""
-        values = {"p_instance_id": instance_id, "p_ended_since": ended_since.isoformat()}
+        values = {"p_instance_id": instance_id, "p_ended_since": ended_since.isoformat(), "p_about": about}
         return [_job(row) for row in self._call("given_jobs", values)]
 
     def take_jobs_back(self, instance_id: str) -> int:
@@ -274,6 +303,10 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers):
         if behind is not None:
             values |= {"p_created_at": behind.created_at.isoformat(), "p_document_id": behind.document_id}
         return [_document(row) for row in self._call("find_documents", values)]
+
+    def count_documents(self, wanted: Wanted) -> dict[str, int]:
+        """How many are as wanted, by type; ``""``: those of which none is known."""
+        return {row["kind"]: row["n"] for row in self._call("count_documents", {"p_wanted": wanted.conditions})}
 
     def search(self, query: str, *, limit: int = 20, offset: int = 0, wanted: Wanted = ANYTHING) -> list[Hit]:
         """Documents whose text or facts contain the words, best first. Any input is safe; no words: no hits."""

@@ -62,6 +62,8 @@ def _absent(means: Means, row: InstanceRow, now: datetime) -> None:
         return
     if row.state == "ambiguous":
         return bury(means, row, "it was never created")
+    if row.detail.get("left"):  # its watchdog has ended it
+        return bury(means, row, f"it left by itself: {row.detail['left']}")
     if row.state not in BROKEN and row.state != "destroying":
         tell(f"vanished:{row.instance_id}", f"Instance {row.instance_id} ({row.gpu}) is gone, and nobody destroyed it.")
     return bury(means, row, f"it vanished while it was {row.state}")
@@ -97,6 +99,8 @@ def _present(
             return move("failed", why=why)
     if heard is not None and heard.step == "failed":
         return move("failed", why=heard.why)
+    if heard is not None and heard.step == "left" and row.state == "joined":
+        return move("draining", left=heard.why, reason=f"it leaves by itself: {heard.why}")
     works = heard is not None and heard.is_working
     if row.state in ("joined", "draining"):
         silent_since = None if works else float(row.detail.get("silent_since") or now.timestamp())

@@ -212,7 +212,7 @@ def test_documents_wait_for_money_and_go_on_when_there_is_some(up: Up, server: A
     why = until(lambda: status(up)["waiting"].get(job_id), "it waits")
     assert (why["for"], why["stage"]) == ("BudgetExceeded", "analyze")
     assert "ASEAGI_CLAUDE_DAILY_USD leaves no room" in up.run("status").stdout
-    assert spent.job(job_id).status == "processing"
+    assert (spent.job(job_id).status, spent.job(job_id).waits_for) == ("processing", "money"), "others have its place"
     assert spent.settle(0, once="everything", detail={})
     completed(up, job_id)
     assert spent.costs(datetime.now(UTC) - timedelta(hours=1))["claude"] < 0.2

@@ -60,7 +60,14 @@ def test_local_path_gives_status_keys_and_facts(fresh: Path) -> None:
     assert result["facts"]["document_type"] == "motion"
     assert result["facts"]["document_date"] == "2024-03-04"
     storage = services.storage()
-    assert set(result["keys"]) == {"ocr.txt", "analysis.json", "thumbnail.jpg", "searchable.pdf", "metadata.json"}
+    assert set(result["keys"]) == {
+        "ocr.txt",
+        "ocr.json.gz",
+        "analysis.json",
+        "thumbnail.jpg",
+        "searchable.pdf",
+        "metadata.json",
+    }
     for key in result["keys"].values():
         assert storage.stat(key) is not None
     assert "MOTION TO DISMISS" in storage.get(result["keys"]["ocr.txt"]).decode()

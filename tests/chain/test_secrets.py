@@ -24,6 +24,7 @@ from tests.contract.conftest import s3_endpoint  # noqa: F401  (a fixture)
 from tests.contract.test_analyst import ANSWER
 from tests.contract.test_storage import s3
 from tests.servers.anthropic import KEY, AnthropicServer
+from tests.servers.telegram import TOKEN, TelegramServer
 
 #: What each secret is here; the broker's is made by the stack, the operators' is the monitor's.
 VALUES = {
@@ -31,7 +32,7 @@ VALUES = {
     for name in SECRETS
     if name != "broker_url" and not name.startswith("monitor_")
 }
-VALUES["anthropic_api_key"] = KEY
+VALUES["anthropic_api_key"], VALUES["telegram_token"] = KEY, TOKEN
 VALUES["s3_secret_access_key"] = "hunter2/spaces+secret"
 OPERATOR = "avery:hunter2-of-the-monitor"
 
@@ -41,6 +42,7 @@ def droplet(s3_endpoint: str) -> Iterator[Droplet]:  # noqa: F811
     with (
         TemporaryDirectory(prefix="aseagi-secrets-", ignore_cleanup_errors=True) as folder,
         AnthropicServer(lambda _body: ANSWER) as claude,
+        TelegramServer() as telegram,
     ):
         home = Path(folder)
         (home / "given").mkdir()
@@ -56,6 +58,7 @@ def droplet(s3_endpoint: str) -> Iterator[Droplet]:  # noqa: F811
             "ASEAGI_S3_ACCESS_KEY_ID": "test",
             "ASEAGI_ANALYST": "claude",
             "ASEAGI_ANTHROPIC_BASE_URL": claude.url,
+            "ASEAGI_TELEGRAM_BASE_URL": telegram.url,
             "ASEAGI_LOG_LEVEL": "DEBUG",
         }
         with Droplet(home, **settings) as one:
@@ -84,6 +87,7 @@ def test_no_secret_is_seen_after_a_full_run(droplet: Droplet, tmp_path: Path) ->
         ]  # fmt: skip
         assert '"completed"' in ran[0].stdout, ran[0].stderr + log.read_text()[-3000:]
         assert ran[1].returncode == 3
+        assert droplet.run("users", "add", "1", "--role", "operator").returncode == 0
         doctor = droplet.run("doctor")
         assert doctor.returncode == 0, doctor.stdout
         assert "control@" in doctor.stdout

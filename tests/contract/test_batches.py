@@ -26,6 +26,7 @@ from aseagi_tasks.stages.intake import examine
 from aseagi_tasks.stages.workplace import Workplace
 from aseagi_tasks.stores.folder import FolderStorage
 from aseagi_tasks.stores.sqlite import SqliteRecords
+from aseagi_tasks.stores.storage import Storage
 from tests.contract.test_analyst import ANSWER
 from tests.servers.anthropic import KEY, LOST, AnthropicServer
 
@@ -33,10 +34,10 @@ from tests.servers.anthropic import KEY, LOST, AnthropicServer
 class Run:
     """A bulk run of some documents up to analyze, and what would be queued."""
 
-    def __init__(self, home: Path, server: AnthropicServer, documents: int = 3) -> None:
+    def __init__(self, home: Path, server: AnthropicServer, documents: int = 3, storage: Storage | None = None) -> None:
         self.settings = Settings(home=home, _env_file=None)  # type: ignore[call-arg]
         self.server = server
-        self.storage = FolderStorage(home / "bucket")
+        self.storage = storage or FolderStorage(home / "bucket")
         self.records = SqliteRecords(home / "records.sqlite3")
         self.analyst = ClaudeAnalyst(Service(KEY, server.url, timeout_s=5), "claude-haiku-5-5")
         self.went_on: list[str] = []

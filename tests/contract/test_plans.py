@@ -14,10 +14,12 @@ ROWS = 100_000
 FILL = f"""
 ALTER TABLE documents DISABLE TRIGGER USER;
 INSERT INTO documents
-    (document_id, sha256, key, name, bytes, media_type, created_at, case_number, title, parties, words)
+    (document_id, sha256, key, name, bytes, media_type, created_at, case_number, title, parties, words,
+     processed, versions)
     SELECT lpad(to_hex(n), 16, '0'), lpad(to_hex(n), 64, '0'), 'raw/' || n, n || '.pdf', 1, 'application/pdf',
         now() - make_interval(mins => n), (n / 50) || 'CV' || (n / 50), 'Motion', jsonb_build_array('Party ' || n / 50),
-        'court motion word' || n % 5000
+        'court motion word' || n % 5000, 'processed/' || n,
+        jsonb_build_object('ocr', 'tesseract 5', 'analyst', CASE WHEN n % 1000 = 0 THEN 'rules 1' ELSE 'rules 2' END)
     FROM generate_series(1, {ROWS}) AS n;
 ALTER TABLE documents ENABLE TRIGGER USER;
 INSERT INTO known_names (name) SELECT md5(n::text) FROM generate_series(1, {ROWS}) AS n;
@@ -26,7 +28,8 @@ INSERT INTO document_texts (document_id, part, text)
     SELECT document_id, 0, words FROM documents;
 INSERT INTO processing_jobs (job_id, source, priority, status, document_id, created_at, finished_at, lease_until)
     SELECT 'job-' || n, 'raw/x', 'normal', CASE WHEN n % 1000 = 0 THEN 'processing' ELSE 'completed' END,
-        lpad(to_hex(n), 16, '0'), now() - make_interval(mins => n), CASE WHEN n % 1000 > 0 THEN now() END,
+        lpad(to_hex(n), 16, '0'), now() - make_interval(mins => n),
+        CASE WHEN n % 1000 > 0 THEN now() - make_interval(mins => n) END,
         CASE WHEN n % 1000 = 0 THEN now() + make_interval(mins => n % 50 - 25) END
     FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO processing_events (once, job_id, kind)
@@ -76,6 +79,11 @@ QUERIES = {
         "SELECT * FROM processing_jobs WHERE created_at >= now() - interval '30 hours'"
         " AND created_at < now() - interval '6 hours' ORDER BY created_at, job_id LIMIT 500 OFFSET 3",
         "jobs_by_age",
+    ),
+    "jobs that ended in a week": (
+        "SELECT * FROM processing_jobs WHERE finished_at >= now() - interval '7 days' AND finished_at < now()"
+        " ORDER BY finished_at, job_id LIMIT 500 OFFSET 3",
+        "jobs_by_end",
     ),
     "newest jobs of a status": (
         "SELECT * FROM processing_jobs WHERE status = 'processing' ORDER BY created_at DESC, job_id DESC LIMIT 20",
@@ -129,6 +137,12 @@ CALLS = {
     "word": ("SELECT * FROM search_documents(ARRAY['word4711'])", "documents_by_word"),
     "words and a phrase": ("SELECT * FROM search_documents(ARRAY['court motion', 'word4711'])", "documents_by_word"),
     "name with a typing error": ("SELECT * FROM search_documents(ARRAY['Pelworth'])", "known_names_by_likeness"),
+    "documents that others made": (
+        """SELECT * FROM find_documents('{"not_of_ocr": "tesseract 5", "not_of_analyst": "rules 2"}', 500)""",
+        "documents_by_analyst",
+    ),
+    "documents that some made": ("""SELECT * FROM find_documents('{"ocr": "trocr*"}', 500)""", "documents_by_engine"),
+    "jobs requested so": ("SELECT * FROM count_requested('reprocess:1')", "jobs_by_requester"),
     "leases that are over": ("SELECT * FROM take_over_leases(60, 10)", "jobs_by_lease"),
     "jobs to admit": ("SELECT * FROM admit_jobs(1000, 60, 10)", "jobs_to_admit"),
     "updates to deal with": ("SELECT * FROM open_updates()", "telegram_updates_open"),

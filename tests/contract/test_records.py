@@ -15,7 +15,7 @@ import pytest
 from aseagi_tasks.documents import STAGES, Source, Stage
 from aseagi_tasks.errors import Cancelled, ConfigError, NotFound, RecordsUnavailable
 from aseagi_tasks.stores.folder import FolderStorage
-from aseagi_tasks.stores.records import ANYTHING, Document, Job, Records, Wanted
+from aseagi_tasks.stores.records import ANYTHING, Document, Job, Records, Requested, Wanted
 from aseagi_tasks.stores.sqlite import SqliteRecords
 from tests.servers.cloud import Project
 from tests.servers.gateway import GatewayServer
@@ -178,6 +178,25 @@ def test_jobs_of_a_span_come_oldest_first_and_paged(records: Records) -> None:
     before_last = [job for job in ordered if job.created_at < last]
     assert records.jobs_between(first, last) == before_last
     assert records.jobs_between(last + timedelta(seconds=1), last + timedelta(days=1)) == []
+
+
+def test_jobs_that_ended_in_a_span_come_in_the_order_of_their_ends(records: Records) -> None:
+    for number in range(5):
+        records.register_job(f"j{number}", "raw/a.pdf", "normal", None)
+    records.cancel("j3")
+    records.fail("j0", "fetch", "Encrypted", "It is locked.")
+    job_id, document = begun(records, "b")
+    records.begin_stage(job_id, "record", "w")
+    records.complete(job_id, document, None)
+    ended = [records.job("j3"), records.job("j0"), records.job(job_id)]
+    first, last = (ended[at].finished_at for at in (0, -1))
+    assert first is not None and last is not None
+    beyond = last + timedelta(seconds=1)
+    ordered = sorted(ended, key=lambda job: (job.finished_at or NOW, job.job_id))
+    assert records.jobs_ended(first, beyond) == ordered
+    assert records.jobs_ended(first, beyond, limit=1, offset=1) == ordered[1:2]
+    assert records.jobs_ended(first, last) == [job for job in ordered if job.finished_at != last]
+    assert records.jobs_ended(beyond, beyond + timedelta(days=1)) == []
 
 
 def test_search_ranks_and_shows_where(records: Records) -> None:
@@ -413,6 +432,10 @@ def test_job_is_given_to_one_instance_until_its_lease_is_over_or_it_is_taken_bac
     records.start_lease(job_id, "worker of i-1", 60)
     assert records.give_job(job_id, "i-2", 9) is None
     assert [job.job_id for job in records.given_jobs("i-1", hour_ago)] == [job_id]
+    document = records.document(given.document_id or "")
+    for about in (job_id, document.document_id, document.key, given.source):
+        assert [job.job_id for job in records.given_jobs("i-1", hour_ago, about)] == [job_id], about
+    assert records.given_jobs("i-1", hour_ago, "another") == records.given_jobs("i-1", hour_ago, "") == []
     records.renew_lease(job_id, "worker of i-1", -1)
     assert records.give_job(job_id, "i-2", 9) is not None
     assert records.given_jobs("i-1", hour_ago) == []
@@ -653,3 +676,52 @@ def test_changes_are_kept_newest_first(records: Records) -> None:
     assert (first.who, first.what, first.detail) == ("script", "retry", {"job": "b"})
     assert second.at <= first.at
     assert len(records.changes(limit=1)) == 1
+
+
+def test_documents_are_found_by_what_made_them_and_when_they_were_taken_in(records: Records) -> None:
+    made = {
+        "a": {"ocr": "tesseract 5", "analyst": "rules 2"},
+        "b": {"ocr": "tesseract 5", "analyst": "rules 21"},
+        "c": {"ocr": "trocr x", "analyst": "claude-haiku-5-5 prompt 1"},
+        "d": {"ocr": "tesseract 6", "analyst": "claude-haiku-5-5 prompt 2"},
+    }
+    ids = {name: finished(records, name, "x", versions=versions).document_id for name, versions in made.items()}
+    _, unfinished = begun(records, "e")
+    ids["e"] = unfinished.document_id
+    for wanted, expected in (
+        (Wanted(analyst="rules 2"), "a"),
+        (Wanted(analyst="rules 2*"), "ab"),
+        (Wanted(analyst_not="claude*"), "ab"),
+        (Wanted(ocr="tesseract*", analyst="claude*"), "d"),
+        (Wanted(ocr_not="tesseract 5"), "cd"),
+        (Wanted(not_of_analyst="claude-haiku-5-5 prompt 2"), "abc"),
+        (Wanted(not_of_ocr="tesseract 6", not_of_analyst="claude-haiku-5-5 prompt 2"), "abc"),
+        (Wanted(not_of_ocr="tesseract 5", not_of_analyst="rules 2"), "bcd"),
+        (Wanted(not_of_ocr="tesseract 5", not_of_analyst="rules 2", ocr="trocr*"), "c"),
+        (Wanted(document_ids=(ids["b"], ids["e"], "f" * 16)), "be"),
+        (Wanted(document_ids=()), ""),
+        (Wanted(taken_since="2026-11-23", taken_until="2026-11-24"), "abcde"),
+        (Wanted(taken_since="2026-11-24"), ""),
+        (Wanted(taken_until="2026-11-23"), ""),
+        (Wanted(analyst="'); DROP TABLE documents; --*"), ""),
+    ):
+        found = {document.document_id for document in records.find(wanted, limit=100)}
+        assert found == {ids[name] for name in expected}, wanted
+        assert sum(records.count_documents(wanted).values()) == len(expected)
+
+
+def test_jobs_on_known_documents_are_registered_once_and_counted(records: Records) -> None:
+    ids = {name: finished(records, name, "x").document_id for name in "ab"}
+    jobs = {"again-a": ids["a"], "again-b": ids["b"], "again-c": "f" * 16}
+    asked = {"begins": "analyze", "analyst": "claude-haiku-5-5", "ocr_engine": "tesseract"}
+    assert records.register_again(jobs, "reprocess:1", **asked) == 2  # type: ignore[arg-type]
+    assert records.register_again(jobs, "reprocess:1", **asked) == 0  # type: ignore[arg-type]
+    job = records.job("again-a")
+    assert (job.document_id, job.priority, job.status, job.again) == (ids["a"], "low", "queued", False)
+    assert (job.begins, job.analyst, job.ocr_engine) == ("analyze", "claude-haiku-5-5", "tesseract")
+    assert job.source == records.document(ids["a"]).key
+    records.charge("again-a", "claude", 0.25, once="x", detail={})
+    records.cancel("again-b")
+    requested = records.requested("reprocess:1")
+    assert (dict(requested.jobs), requested.usd) == ({"queued": 1, "cancelled": 1}, 0.25)
+    assert records.requested("reprocess:2") == Requested()

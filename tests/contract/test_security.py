@@ -140,10 +140,11 @@ CONTROL |= {
     "set_fleet_control",
     "fleet_demand",
 }
+CONTROL |= {"register_again", "count_requested", "count_documents"}
 CONTROL |= {"correct_document", "keep_update", "open_updates", "end_updates"}
 STAGE = {"begin_stage", "end_stage", "add_event", "end_job", "complete_job", "save_text", "renew_lease"}
 STAGE |= {"put_off_job", "drop_leases"}
-LOOK = {"search_documents", "count_jobs", "find_documents", "document_conditions"}
+LOOK = {"search_documents", "count_jobs", "find_documents", "document_conditions", "version_condition", "other_version"}
 PARTS = {"search_words", "search_vector", "without_accents", "token_instance", "is_given_document", "is_given_job"}
 TRIGGERS = {"touch_updated_at", "status_moves_forwards", "ledger_is_not_changed", "add_cost_to_job", "keep_names"}
 TRIGGERS |= {"keep_corrections"}

@@ -211,3 +211,18 @@ def test_file_that_is_not_whole_is_refused_before_anything_is_written(tmp_path: 
     assert there.documents() == []
     with pytest.raises(ConfigError, match="is there already"):
         export_records(here, path)
+
+
+def test_what_people_corrected_goes_along(project: Project, tmp_path: Path) -> None:
+    """Its value is text, whatever it looks like, on both sides."""
+    here, cloud, back = SqliteRecords(tmp_path / "a.sqlite3"), project.records(), SqliteRecords(tmp_path / "b.sqlite3")
+    fill(here, 10)
+    document_id = here.documents(limit=1)[0].document_id
+    for number, value in enumerate(("Motion to dismiss", '"quoted"', "7", "null")):
+        here.correct(document_id, "title", value, "telegram:7 Ana", once=f"t{number}")
+    export_records(here, tmp_path / "1.jsonl")
+    assert import_records(cloud, tmp_path / "1.jsonl").different == {}
+    export_records(cloud, tmp_path / "2.jsonl")
+    assert import_records(back, tmp_path / "2.jsonl").different == {}
+    said = here.corrections(document_id)
+    assert said == cloud.corrections(document_id) == back.corrections(document_id) and len(said) == 4

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import boto3
 import pytest
+from celery import Task
+from celery.exceptions import Retry
 
-from aseagi_tasks import admission
+from aseagi_tasks import admission, delivery, leases, services
 from aseagi_tasks.admission import check_disk, check_scratch, is_disk_full
 from aseagi_tasks.errors import DiskFull, RecordsUnavailable, StorageUnavailable
 from aseagi_tasks.settings import Settings
 from aseagi_tasks.stores.s3 import S3Storage
+from aseagi_tasks.tasks import fetch
 from tests.contract.conftest import s3_endpoint
 from tests.faults.balance import balance
 from tests.faults.plant import Plant, filing, until
@@ -36,6 +39,22 @@ def test_documents_wait_for_bucket_disk_and_records(plant: Plant, tmp_path: Path
     plant.wait_for(ids)
     assert balance(plant, ids) == (len(ids), 0, [], [], [], [])
     assert all(plant.events(job_id, "lost") == [] for job_id in ids), "nobody died of that"
+
+
+def test_a_bucket_that_stays_away_ends_no_job_and_operators_hear_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(services, "tell_once", lambda key, message: told.append(message))
+    monkeypatch.setattr(delivery, "note_waiting", lambda *_: None)
+    monkeypatch.setattr(leases, "give_back", lambda *_: True)
+    tries: list[float] = []
+    monkeypatch.setattr(Task, "retry", lambda _self, **asked: tries.append(asked["max_retries"]) or Retry())
+    for retries, messages in ((0, 0), (6, 1), (10_000, 2)):
+        fetch.push_request(id="chain", args=["job"], retries=retries)
+        try:
+            fetch.retry(exc=StorageUnavailable("reading", "503 Slow Down"), countdown=1)
+        finally:
+            fetch.pop_request()
+        assert tries.pop() > retries and len(told) == messages
 
 
 @pytest.fixture

@@ -59,8 +59,10 @@ class Tunnel:
         gateway_port: int,
         host: str = "127.0.0.1",
         prefix: tuple[str, ...] = (),
+        change: Callable[[str], str] = lambda text: text,
     ) -> None:
-        self.folder, self.host, self.port = folder, host, free_port()
+        """``change`` is done to the configurations of both ends."""
+        self.folder, self.host, self.port, self._change = folder, host, free_port(), change
         self.ca = Authority(folder / "ca")
         if not self.ca.exists:
             self.ca.create(datetime.now(UTC))
@@ -71,7 +73,7 @@ class Tunnel:
             host="" if prefix else host, port=self.port, redis_port=redis_port, gateway_port=gateway_port,
             folder=self.ca.folder, pid=self.pid,
         )  # fmt: skip
-        (folder / "server.conf").write_text(text)
+        (folder / "server.conf").write_text(change(text))
         self._ends: list[Ended] = []
         self.server = self._run([*prefix, program(), str(folder / "server.conf")], "server")
         until(self.pid.exists, lambda: self.server.said)
@@ -95,7 +97,7 @@ class Tunnel:
         if certificate is None:
             text = "\n".join(line for line in text.splitlines() if not line.startswith(("cert =", "key ="))) + "\n"
         path = self.folder / f"{name}.conf"
-        path.write_text(text)
+        path.write_text(self._change(text))
         end = self._run([*prefix, program(), str(path)], name)
         until(lambda: "Configuration successful" in end.said or end.process.poll() is not None, lambda: end.said)
         return Client(end, *ports)

@@ -22,6 +22,7 @@ import httpx
 from kombu import Connection, Exchange, Queue
 from redis import Redis
 
+from aseagi_tasks import keys
 from aseagi_tasks.analysis.claude import ClaudeAnalyst
 from aseagi_tasks.analysis.service import Service
 from aseagi_tasks.fleet.broker_access import unacknowledged_keys
@@ -130,6 +131,10 @@ def tried(given: Enrolment, redis: Redis, others: dict[str, str], job: str, gate
         ("climb out of the gateway", False, lambda: get("/..%2f..%2fca/ca.key")),
         ("read the key as an object", False, lambda: storage.url_get("../ca/ca.key", 60)),
         ("Claude beyond its cap", False, ask_claude),
+        ("leave a request of another's job for a batch", False,
+         lambda: storage.put(keys.batch_request(f"{others['job']}_p1-1"), b"{}")),
+        ("leave what is no question of ours for a batch", False,
+         lambda: storage.put(keys.batch_request(f"{job}_p1-1"), b'{"params": {"model": "claude-opus-5-5"}}')),
         ("enroll again with its token", False, enroll_again),
         ("Redis beside the tunnel", False, lambda: connect(int(os.environ["DROPLET_REDIS"]))),
         ("the gateway beside the tunnel", False, lambda: connect(int(os.environ["DROPLET_GATEWAY"]))),

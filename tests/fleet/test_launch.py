@@ -66,7 +66,7 @@ def test_launch_hands_over_a_token_and_the_end_takes_everything_back(
     fleet.tick()
     node, presence = f"reading@{label}", Presence(machine)  # as the machine, with what it may do
     presence.say(label, step="working", nodes=[node], canary={"text": TEXT, "seconds_per_page": 0.3})
-    presence.beat(label, node, Node(1, True, 0.0, ("task",)))
+    presence.beat(label, node, Node(1, True, 0.0))
     fleet.tick()
     fleet.tick()
     assert fleet.row().state == "joined"

@@ -59,8 +59,10 @@ class GatewayServer:
         self.invitations = Invitations(redis, self.authority, self.conf.tunnel_pid_file)
         self.reports: list[tuple[str, dict[str, Any]]] = []
 
+        claude = ClaudeProxy(self.conf, records, redis)
+
         def narrowed(instance_id: str) -> Narrowed:
-            return Narrowed(instance_id, records, storage, self.conf)
+            return Narrowed(instance_id, records, storage, self.conf, for_batch=claude.for_batch)
 
         def everything(_instance_id: str) -> Side:
             return Everything(records, storage)
@@ -68,7 +70,7 @@ class GatewayServer:
         side = cast("Callable[[str], Side]", everything if unlimited else narrowed)
         self.parts = Parts(
             conf=self.conf, redis=redis, invitations=self.invitations, side=side,
-            claude=ClaudeProxy(self.conf, records, redis), analyzed_job=lambda one: narrowed(one).analyzed_job(),
+            claude=claude, analyzed_job=lambda one: narrowed(one).analyzed_job(),
             given={"ASEAGI_STORAGE": "gateway"}, told=lambda *said: self.reports.append(said),
         )  # fmt: skip
 

@@ -63,6 +63,8 @@ def test_unknown_variable_in_the_file_is_an_error_too(tmp_path: Path) -> None:
         ("ASEAGI_TELEGRAM_WEBHOOK_URL", "https://example.com/t", "ASEAGI_TELEGRAM_WEBHOOK_SECRET: 16"),
         ("ASEAGI_TELEGRAM_WEBHOOK_URL", "http://example.com/t", "begins with https"),
         ("ASEAGI_OCR_LANGUAGES", "eng; rm -rf /", "ASEAGI_OCR_LANGUAGES"),
+        ("ASEAGI_TIME_ZONE", "Mars/Olympus", "ASEAGI_TIME_ZONE.*America/New_York"),
+        ("ASEAGI_TIME_ZONE", "../../etc/passwd", "ASEAGI_TIME_ZONE"),
         ("ASEAGI_FLEET", "vast", "ASEAGI_VAST_API_KEY and ASEAGI_FLEET_IMAGE"),
         ("ASEAGI_VAST_URL", "http://example.com", "ASEAGI_VAST_URL begins with https"),
         ("ASEAGI_FLEET_PRICE_CAPS", "RTX 3090", "ASEAGI_FLEET_PRICE_CAPS"),

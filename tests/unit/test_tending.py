@@ -84,11 +84,10 @@ class Fleet:
     ) -> None:
         """Its workers are there."""
         for row in self.records.instances():
-            tasks = tuple(f"task-{number}" for number in range(busy))
             self.presence.say(
                 row.instance_id, step="working", nodes=["reading@x"], canary={"text": text, "seconds_per_page": s}
             )
-            self.presence.beat(row.instance_id, "reading@x", Node(busy, consuming, idle_s, tasks))
+            self.presence.beat(row.instance_id, "reading@x", Node(busy, consuming, idle_s))
 
     def joined(self) -> InstanceRow:
         """Rent one and bring it to work."""
@@ -299,6 +298,21 @@ def test_silent_worker_is_given_up(fleet: Fleet) -> None:
     assert fleet.row().state == "joined"
     fleet.tick(after_s=91)
     assert fleet.row().state == "destroying" and "lost" in fleet.row().detail["reason"]
+
+
+def test_machine_that_leaves_by_itself_finishes_what_it_has(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "aseagi.notify")
+    row = fleet.joined()
+    fleet.wait(0)
+    fleet.presence.say(row.instance_id, step="left", why="no task has run for 1800 s")
+    fleet.tick(after_s=15)
+    fleet.tick(after_s=100)
+    assert fleet.row().state == "draining", "its worker is still heard, and busy"
+    fleet.vast.destroy(row.provider_id or 0)  # as its watchdog does
+    for _ in range(2):
+        fleet.tick(after_s=70)
+    assert fleet.row().state == "gone" and "no task has run" in fleet.row().detail["outcome"]
+    assert "nobody destroyed it" not in caplog.text and fleet.records.machines()[0].failures == 0
 
 
 def test_instance_that_vanishes_is_gone_after_two_lists(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ import celeryconfig
 from aseagi_tasks import control, tasks
 from aseagi_tasks.delivery import message_priority
 from aseagi_tasks.documents import STAGES
-from beat_schedule import BEAT_SCHEDULE
+from aseagi_tasks.settings import settings
+from beat_schedule import BEAT_SCHEDULE, OnTheWall
 
 ROOT = Path(__file__).parents[2]
 OURS = sorted(name for name in tasks.app.tasks if name.startswith("aseagi."))
@@ -37,6 +40,27 @@ def test_every_stage_is_a_task_with_a_description() -> None:
 def test_every_beat_entry_is_a_registered_task(entry: str) -> None:
     assert set(BEAT_SCHEDULE[entry]) == {"task", "schedule"}
     assert BEAT_SCHEDULE[entry]["task"] in OURS
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "due"),
+    [
+        ("UTC", datetime(2026, 11, 23, 6, 29, tzinfo=UTC), False),
+        ("UTC", datetime(2026, 11, 23, 6, 31, tzinfo=UTC), True),
+        ("America/New_York", datetime(2026, 11, 23, 11, 29, tzinfo=UTC), False),
+        ("America/New_York", datetime(2026, 11, 23, 11, 31, tzinfo=UTC), True),
+        ("America/New_York", datetime(2026, 7, 20, 10, 31, tzinfo=UTC), True),  # summer time
+        ("Pacific/Auckland", datetime(2026, 11, 22, 17, 31, tzinfo=UTC), True),  # there it is Monday
+    ],
+)
+def test_time_on_the_wall_is_that_of_the_zone_that_is_set(
+    zone: str, now: datetime, due: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beat_schedule.settings", lambda: settings().model_copy(update={"time_zone": zone}))
+    when = OnTheWall(day_of_week="mon", hour=6, minute=30, nowfun=lambda: now, app=tasks.app)
+    assert when.is_due(now - timedelta(days=6)).is_due is due
+    assert not when.is_due(now).is_due
+    assert type(pickle.loads(pickle.dumps(when.__class__(day_of_week="mon")))) is OnTheWall  # beat keeps it in a file
 
 
 def test_interactive_goes_before_bulk_then_later_stages_before_earlier() -> None:

@@ -128,6 +128,7 @@ def main() -> None:
     shape = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=settings().log_level, format=shape, force=True)  # instead of the command line's
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it writes addresses, and those hold the token
+    logging.getLogger("telegram").setLevel(logging.INFO)  # so does this one, at DEBUG
     logging.getLogger("tornado.access").setLevel(logging.WARNING)
     asyncio.run(serve(settings()))
 

@@ -24,9 +24,10 @@ IDLE_S = 60
 def parts(conf: Settings) -> Parts:
     """The gateway's, from settings."""
     records, storage, redis = services.records(), services.storage(), services.redis()
+    claude = ClaudeProxy(conf, records, redis, services.tell_once)
 
     def side(instance_id: str) -> Narrowed:
-        return Narrowed(instance_id, records, storage, conf, services.tell_once)
+        return Narrowed(instance_id, records, storage, conf, services.tell_once, claude.for_batch)
 
     def told(instance_id: str, report: dict[str, Any]) -> None:
         if report.get("state") == "failed":
@@ -41,7 +42,7 @@ def parts(conf: Settings) -> Parts:
         redis=redis,
         invitations=services.invitations(),
         side=side,
-        claude=ClaudeProxy(conf, records, redis, services.tell_once),
+        claude=claude,
         analyzed_job=lambda instance_id: side(instance_id).analyzed_job(),
         given=given(conf),
         told=told,
@@ -51,14 +52,13 @@ def parts(conf: Settings) -> Parts:
 def given(conf: Settings) -> dict[str, str]:
     """Settings for a machine's workers: what decides results, and that everything goes through the gateway."""
     names = (
-        *("claude_model", "claude_document_usd", "claude_look_again_s", "ocr_languages", "hidden_text", "dpi"),
+        *("claude_model", "claude_document_usd", "claude_look_again_s", "claude_batches"),
+        *("ocr_languages", "hidden_text", "dpi"),
         *("max_bytes", "max_pages", "max_page_pixels", "render_timeout_s"),
         *("lease_s", "stage_limit_s", "page_limit_s", "broker_timeout_s"),
     )
     same = {f"ASEAGI_{name.upper()}": str(getattr(conf, name)) for name in names}
     ways = {"ASEAGI_STORAGE": "gateway", "ASEAGI_RECORDS": "gateway", "ASEAGI_ANALYST": conf.analyst_in_use}
-    # a batch's requests would go out with the key as the machine wrote them: it asks directly, which is metered
-    ways["ASEAGI_CLAUDE_BATCHES"] = "never"
     return {**same, **ways, "ASEAGI_BUCKET": conf.bucket}
 
 

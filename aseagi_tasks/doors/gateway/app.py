@@ -26,7 +26,7 @@ from tornado.web import Application, RequestHandler
 
 from aseagi_tasks.doors.gateway.claude import ClaudeProxy, Said, refusal
 from aseagi_tasks.doors.gateway.narrowing import Side
-from aseagi_tasks.errors import AseagiError, ConfigError, TransientError
+from aseagi_tasks.errors import AseagiError, ConfigError, RateLimited, TransientError
 from aseagi_tasks.fleet.authority import BadRequest
 from aseagi_tasks.fleet.invitations import Invitations, NotInvited
 from aseagi_tasks.settings import Settings
@@ -219,6 +219,9 @@ class Protocol(Handler):
         try:
             arguments = call.parsed(self.body())
             answer = await self.blocking(getattr(self.parts.side(instance), area), method, arguments)
+        except RateLimited as exc:
+            self.set_header("Retry-After", f"{exc.retry_after_s:g}")
+            return 429, error_body(exc)
         except TransientError as exc:
             log.warning("%s of %s: %s", method, instance, exc)
             return 503, error_body(exc)

@@ -7,6 +7,7 @@ holds leases under the names of its own nodes only (``NODE@INSTANCE/…``), and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +31,10 @@ ADDRESS_S = 600
 #: The longest lease, and the longest that nobody looks for a job's message.
 LEASE_S, PUT_OFF_S = 600, 7_200
 _HERE = "what was given to this machine"
+#: Keys that say whose they are.
+_NAMED = re.compile(r"cache/(?P<job>[^/]+)/|processed/[^/]+/[^/]+/[^/]+/(?P<document>[^/]+)/")
+#: A request for a message batch: its job, and which call it is.
+_REQUEST = re.compile(r"batches/requests/(?P<job>[^/]+)_(?P<call>(p[1-9][0-9]*|merge)-[1-9][0-9]*)\.json")
 
 
 class Side(Protocol):
@@ -48,6 +53,7 @@ class Narrowed:
     Args:
         instance_id: whose token came with the call.
         tell: told to operators, once under a key; a machine cannot tell them anything itself.
+        for_batch: see ``ClaudeProxy``; without it no request for a message batch is taken.
     """
 
     def __init__(
@@ -57,8 +63,9 @@ class Narrowed:
         storage: Storage,
         conf: Settings,
         tell: Callable[[str, str], object] = lambda _key, _message: None,
+        for_batch: Callable[[str, str, str, bytes], bytes] | None = None,
     ) -> None:
-        self.instance_id, self._conf, self._tell = instance_id, conf, tell
+        self.instance_id, self._conf, self._tell, self._for_batch = instance_id, conf, tell, for_batch
         self._records, self._storage = records, storage
 
     # -- records
@@ -175,7 +182,7 @@ class Narrowed:
         return self._records.complete(job_id, document, text)
 
     def _document(self, document_id: str) -> Document:
-        if document_id not in [job.document_id for job in self._jobs()]:
+        if not any(job.document_id == document_id for job in self._jobs(document_id)):
             raise NotOurs(document_id, _HERE)
         return self._records.document(document_id)
 
@@ -183,12 +190,16 @@ class Narrowed:
 
     def storage(self, method: str, arguments: dict[str, Any]) -> Any:
         """Do a call of ``Storage``, if the key belongs to a job of this machine."""
-        if method in ("url_get", "stat"):
+        if method == "url_get":
             self._check(arguments["key"], self._may_read)
+        elif method == "stat":
+            self._check(arguments["key"], self._may_know)
         elif method == "url_put":
             self._check(arguments["key"], self._may_write)
         elif method == "delete":
             self._check(arguments["key"], self._may_delete)
+        elif method == "put":
+            return self._leave_for_batch(**arguments)
         elif method in ("list", "delete_all"):
             self._check(arguments["prefix"], lambda key, job, _document: key == keys.cache(job.job_id))
         else:
@@ -198,15 +209,28 @@ class Narrowed:
         answer = getattr(self._storage, method)(**arguments)
         return list(answer) if method == "list" else answer
 
-    def _check(self, key: str, allowed: Callable[[str, Job, Document | None], bool]) -> None:
-        def is_named(job: Job) -> bool:
-            return job.job_id in key or (job.document_id or "-") in key
+    def _leave_for_batch(self, key: str, body: bytes) -> None:
+        """A request for a message batch, once; everything else is written by its signed address."""
+        asked = _REQUEST.fullmatch(key)
+        if asked is None or self._for_batch is None or self._given(asked["job"]).status not in _OPEN:
+            raise NotOurs(key, _HERE)
+        if self._storage.stat(key) is None:  # one that is there may be on its way
+            self._storage.put(key, self._for_batch(self.instance_id, asked["job"], asked["call"], body))
 
-        for job in sorted(self._jobs(), key=is_named, reverse=True):  # mostly the first is it
+    def _check(self, key: str, allowed: Callable[[str, Job, Document | None], bool]) -> None:
+        for job in self._named(key):
             document = self._records.document(job.document_id) if job.document_id else None
             if allowed(key, job, document):
                 return
         raise NotOurs(key, _HERE)
+
+    def _named(self, key: str) -> list[Job]:
+        """The machine's jobs that a key may belong to: one has 400 and more, and asks for some key of each."""
+        if (asked := _REQUEST.fullmatch(key)) is not None:
+            return self._jobs(asked["job"])
+        if (named := _NAMED.match(key)) is not None:
+            return self._jobs(named["job"] or named["document"])
+        return self._jobs(key) or self._jobs(f"s3://{self._conf.bucket}/{key}")
 
     def _may_read(self, key: str, job: Job, document: Document | None) -> bool:
         if _is_cache(key, job):
@@ -215,13 +239,16 @@ class Narrowed:
             from aseagi_tasks.stages.intake import key_of
 
             return key == key_of(job.source, self._conf.bucket)
-        return key in {document.key, *(f"{_folder(document)}/{name}" for name in keys.PUBLISHED)}
+        return key == document.key or _is_published(key, document)
+
+    def _may_know(self, key: str, job: Job, document: Document | None) -> bool:
+        asked = _REQUEST.fullmatch(key)
+        return (asked is not None and asked["job"] == job.job_id) or self._may_read(key, job, document)
 
     def _may_write(self, key: str, job: Job, document: Document | None) -> bool:
         if job.status not in _OPEN:
             return False
-        published = document is not None and key in {f"{_folder(document)}/{name}" for name in keys.PUBLISHED}
-        return _is_cache(key, job) or published
+        return _is_cache(key, job) or (document is not None and _is_published(key, document))
 
     def _may_delete(self, key: str, job: Job, document: Document | None) -> bool:
         is_metadata = document is not None and key == f"{_folder(document)}/metadata.json"
@@ -229,17 +256,17 @@ class Narrowed:
 
     # -- jobs
 
-    def _jobs(self) -> list[Job]:
-        return self._records.given_jobs(self.instance_id, datetime.now(UTC) - ENDED)
+    def _jobs(self, about: str | None = None) -> list[Job]:
+        return self._records.given_jobs(self.instance_id, datetime.now(UTC) - ENDED, about)
 
     def _given(self, job_id: str) -> Job:
-        for job in self._jobs():
+        for job in self._jobs(job_id):
             if job.job_id == job_id:
                 return job
         raise NotOurs(job_id, _HERE)
 
     def _has(self, job_id: str) -> bool:
-        return any(job.job_id == job_id for job in self._jobs())
+        return any(job.job_id == job_id for job in self._jobs(job_id))
 
     def _mine(self, holder: str) -> str:
         """A holder's name, or its beginning, if it is of this machine's nodes."""
@@ -257,6 +284,15 @@ class Narrowed:
 def _is_cache(key: str, job: Job) -> bool:
     """One object below the job's cache; keys are checked by the store for parts that climb."""
     return key.startswith(keys.cache(job.job_id)) and key.count("/") == 2 and keys.check(key) == key
+
+
+def _is_published(key: str, document: Document) -> bool:
+    """A file of the document's set, or of a version of it."""
+    folder = _folder(document)
+    if key in {f"{folder}/{name}" for name in keys.PUBLISHED}:
+        return True
+    made_by, _, name = key.removeprefix(f"{folder}/versions/").partition("/")
+    return name in keys.VERSIONED and key == keys.version(folder, made_by, name) == keys.check(key)
 
 
 def _folder(document: Document) -> str:

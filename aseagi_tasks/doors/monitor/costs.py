@@ -10,7 +10,6 @@ from tornado.web import url
 
 from aseagi_tasks import services
 from aseagi_tasks.doors.monitor.page import Page
-from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Day
 
 KINDS = ("gpu", "claude", "storage")
@@ -51,25 +50,12 @@ def costs(today: date) -> dict[str, Any]:
     every = [known.get(day, Day(day=day)) for day in _dates(today - timedelta(days=DAYS - 1), today)]
     month = [day for day in known.values() if day.day >= today.replace(day=1)]
     return {
-        "limits": _limits(),
+        "limits": services.limits(),
         "today": added_up([known.get(today, Day(day=today))]),
         "month": added_up(month),
         "window": added_up(every),
         "days": every,
     }
-
-
-def _limits() -> dict[str, tuple[float | None, float | None]]:
-    """USD that may be spent by kind on a UTC day and in a month; None: there is no such limit."""
-    conf = settings()
-    found: dict[str, tuple[float | None, float | None]] = dict.fromkeys(KINDS, (None, None))
-    if conf.analyst_in_use == "claude":
-        found["claude"] = (conf.claude_daily_usd, None)
-    if conf.fleet != "none":
-        by_hand = services.fleet_records().controls().get("limits") or {}
-        day, month = conf.fleet_daily_budget_usd, conf.fleet_monthly_budget_usd
-        found["gpu"] = (by_hand.get("daily_budget_usd", day), by_hand.get("monthly_budget_usd", month))
-    return found
 
 
 def _dates(first: date, last: date) -> list[date]:
