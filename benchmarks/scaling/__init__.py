@@ -1,1 +1,1 @@
-"""What `benchmarks/scale.py` is made of: rows in bulk, the questions that are asked of them, and a run through the queue."""
+"""What `benchmarks/scale.py` is made of: rows in bulk, what is asked of them, and a run."""

@@ -6,6 +6,7 @@ import re
 import sqlite3
 import statistics
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -36,7 +37,7 @@ class Asked(NamedTuple):
 
 #: What is asked → when, or by whom → the statement as the function gets it.
 POSTGRES = {
-    "let jobs in (admit)": f"SELECT * FROM admit_jobs(1000000000, 40, 2)",
+    "let jobs in (admit)": "SELECT * FROM admit_jobs(1000000000, 40, 2)",
     "begin a stage": f"SELECT * FROM begin_stage('x', '{job_id(9)}', 'ocr', 'w', 'reader@aseagi-0/x/1', 40)",
     "end a stage": f"SELECT end_stage('y', '{job_id(9)}', 'ocr', 1, 'w', '{{}}', 'analyze', 'reader@aseagi-0/x/1', 40)",
     "renew a lease": f"SELECT renew_lease('{job_id(9)}', 'reader@aseagi-0/x/1', 40)",
@@ -49,7 +50,8 @@ POSTGRES = {
     "gateway: give a job": f"SELECT * FROM give_job('{job_id(9)}', 'aseagi-0', 400)",
     "gateway: an instance's jobs": "SELECT * FROM given_jobs('aseagi-0', now() - interval '10 minutes')",
     "status: jobs by status": "SELECT * FROM count_jobs()",
-    "jobs that run": "SELECT * FROM processing_jobs WHERE status = 'processing' ORDER BY created_at DESC, job_id DESC LIMIT 50",
+    "jobs that run": "SELECT * FROM processing_jobs WHERE status = 'processing'"
+    " ORDER BY created_at DESC, job_id DESC LIMIT 50",
     "certificate: jobs of a day": "SELECT * FROM processing_jobs WHERE created_at >= now() - interval '1 day'"
     " ORDER BY created_at, job_id LIMIT 500",
     "find: newest": "SELECT * FROM find_documents('{}', 20)",
@@ -71,14 +73,18 @@ def sqlite_asks(records: SqliteRecords, fleet: SqliteFleet) -> dict[str, Callabl
     return {
         "let jobs in (admit)": lambda: records.admit(10**9, 40, 2),
         "begin a stage": lambda: records.begin_stage(job_id(9), "ocr", "w", holder=holder, lease_s=40),
-        "end a stage": lambda: records.end_stage(job_id(9), "ocr", 1, "w", {}, then="analyze", holder=holder, lease_s=40),
+        "end a stage": lambda: records.end_stage(
+            job_id(9), "ocr", 1, "w", {}, then="analyze", holder=holder, lease_s=40
+        ),
         "renew a lease": lambda: records.renew_lease(job_id(9), holder, 40),
         "reap (take_over_leases)": lambda: records.take_over_leases(40, 500),
         "tick: what is open (demand)": fleet.demand,
         "tick: instances": lambda: fleet.instances(since=now - timedelta(days=3)),
         "costs of the day": lambda: records.costs(now.replace(hour=0, minute=0, second=0, microsecond=0)),
         "costs of the month": lambda: records.costs(month),
-        "set money aside (reserve)": lambda: records.reserve(None, "claude", 0.001, once="x", daily_budget_usd=1e6),
+        "set money aside (reserve)": lambda: records.reserve(
+            None, "claude", 0.001, once=uuid.uuid4().hex, daily_budget_usd=1e6
+        ),
         "gateway: give a job": lambda: records.give_job(job_id(9), "aseagi-0", 400),
         "gateway: an instance's jobs": lambda: records.given_jobs("aseagi-0", now - timedelta(minutes=10)),
         "status: jobs by status": records.counts,

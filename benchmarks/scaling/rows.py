@@ -76,7 +76,19 @@ def jobs(count: int, state: State, now: datetime, until: Callable[[float], Any],
         at, document = now - timedelta(seconds=n), document_id(n)
         own = (job_id(n), f"raw/2026/11/25/{document}.pdf", "low", "bulk")
         if n <= live:
-            work = ("processing", document, "ocr", 1, at, at, None, "aseagi-0", None, "reader@aseagi-0/x/1", until(3600))
+            work = (
+                "processing",
+                document,
+                "ocr",
+                1,
+                at,
+                at,
+                None,
+                "aseagi-0",
+                None,
+                "reader@aseagi-0/x/1",
+                until(3600),
+            )
         elif state == "waiting":
             work = ("queued", document, None, 0, at, at, None, None, None, None, None)
         elif state == "collected":
@@ -110,7 +122,9 @@ def costs(count: int, now: datetime) -> Iterator[Row]:
             yield (f"aseagi-{n // OF_AN_INSTANCE}:{at.isoformat()}", at, "gpu", 0.01, None, "{}")
 
 
-def _tables(count: int, state: State, until: Callable[[float], Any], live: int = LIVE) -> list[tuple[str, str, Iterator[Row]]]:
+def _tables(
+    count: int, state: State, until: Callable[[float], Any], live: int = LIVE
+) -> list[tuple[str, str, Iterator[Row]]]:
     now = datetime.now(UTC)
     found = [("documents", DOCUMENT, documents(count, state, now))]
     found += [("processing_jobs", JOB, jobs(count, state, now, until, live))]
