@@ -65,6 +65,7 @@ def register(count: int) -> list[str]:
         services.records().register_job(job_id, key, "normal", "bench")
         source = Source(key=key, name="bench.pdf", sha256=sha256, bytes=1, media_type="application/pdf")
         services.records().register_document(job_id, source, datetime.now(UTC))
+        services.records().put_off(job_id, 3600)  # sent from here: nobody else is to let it in
         ids.append(job_id)
     return ids
 

@@ -59,6 +59,9 @@ CREATE INDEX jobs_by_age ON processing_jobs (created_at);
 CREATE INDEX jobs_by_status ON processing_jobs (status, created_at);
 CREATE INDEX jobs_by_instance ON processing_jobs (instance_id) WHERE instance_id IS NOT NULL;
 CREATE INDEX jobs_by_lease ON processing_jobs (lease_until) WHERE lease_until IS NOT NULL;
+-- without these two, those that wait for a message batch are read each time
+CREATE INDEX jobs_live ON processing_jobs (lease_until) WHERE lease_until IS NOT NULL AND waits_for IS NULL;
+CREATE INDEX jobs_held ON processing_jobs (lease_holder) WHERE lease_holder IS NOT NULL;
 CREATE INDEX jobs_to_admit ON processing_jobs
     ((CASE priority WHEN 'high' THEN 0 WHEN 'normal' THEN 1 ELSE 2 END), created_at, job_id)
     WHERE lease_until IS NULL AND status IN ('queued', 'processing');

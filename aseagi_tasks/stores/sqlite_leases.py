@@ -145,7 +145,7 @@ class SqliteLeases(SqliteFile):
         with self._write("dropping leases") as db:
             changed = db.execute(
                 "UPDATE processing_jobs SET lease_until = :now, lease_holder = CASE WHEN :died THEN lease_holder END"
-                " WHERE lease_until IS NOT NULL AND substr(lease_holder, 1, length(:prefix)) = :prefix",
+                " WHERE lease_holder IS NOT NULL AND substr(lease_holder, 1, length(:prefix)) = :prefix",
                 {"prefix": prefix, "died": died, **_clock(0)},
             )
             return changed.rowcount

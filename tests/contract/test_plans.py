@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -156,6 +157,8 @@ CALLS = {
     "jobs requested so": ("SELECT * FROM count_requested('reprocess:1')", "jobs_by_requester"),
     "leases that are over": ("SELECT * FROM take_over_leases(60, 10)", "jobs_by_lease"),
     "jobs to admit": ("SELECT * FROM admit_jobs(1000, 60, 10)", "jobs_to_admit"),
+    "jobs that are live": ("SELECT * FROM admit_jobs(1000, 60, 10)", "jobs_live"),
+    "leases of a worker": ("SELECT drop_leases('reader@somewhere/', true)", "jobs_held"),
     "updates to deal with": ("SELECT * FROM open_updates()", "telegram_updates_open"),
     "next bulk run": ("SELECT * FROM claim_bulk_run('me', 60)", "bulk_runs_to_do"),
     "instances that live, and of a day": (
@@ -210,25 +213,36 @@ def test_query_uses_its_index(large: psycopg.Connection[Any], name: str) -> None
     assert not [node for node in found if node["Node Type"] == "Seq Scan"]
 
 
-@pytest.mark.parametrize("name", CALLS)
-def test_function_uses_its_index(large: psycopg.Connection[Any], name: str) -> None:
-    call, index = CALLS[name]
+def plans_of(db: psycopg.Connection[Any], call: str, *settings: str) -> str:
+    """The plans of all statements that a call came to, inside functions too. What it wrote is taken back."""
     said: list[str] = []
-    large.execute("LOAD 'auto_explain'")
-    for setting in ("log_min_duration = 0", "log_nested_statements = on"):
-        large.execute(f"SET auto_explain.{setting}")
-    large.execute("SET client_min_messages = log")
+    db.execute("LOAD 'auto_explain'")
+    for setting in ("log_min_duration = 0", "log_nested_statements = on", *settings):
+        db.execute(f"SET auto_explain.{setting}")
+    db.execute("SET client_min_messages = log")
 
     def keep(notice: psycopg.errors.Diagnostic) -> None:
         said.append(notice.message_primary or "")
 
-    large.add_notice_handler(keep)
+    db.add_notice_handler(keep)
     try:
-        with large.transaction(force_rollback=True):
-            large.execute(call)
+        with db.transaction(force_rollback=True):
+            db.execute(call)
     finally:
-        large.remove_notice_handler(keep)
-        large.execute("RESET client_min_messages")
-    plans = "\n".join(said)
+        db.remove_notice_handler(keep)
+        db.execute("RESET client_min_messages; SET auto_explain.log_analyze = off")
+    return "\n".join(said)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_function_uses_its_index(large: psycopg.Connection[Any], name: str) -> None:
+    call, index = CALLS[name]
+    plans = plans_of(large, call)
     assert f"Scan on {index}" in plans or f"Scan using {index}" in plans, plans
     assert not [table for table in BIG if f"Seq Scan on {table} " in plans], plans
+
+
+def test_of_those_that_wait_only_those_are_read_that_may_be_let_in(large: psycopg.Connection[Any]) -> None:
+    plans = plans_of(large, "SELECT * FROM admit_jobs(1000, 60, 10)", "log_analyze = on")
+    read = [int(rows) for rows in re.findall(r"using jobs_to_admit on processing_jobs.*actual.* rows=(\d+)", plans)]
+    assert read == [10], plans
