@@ -31,9 +31,6 @@ PUBLISHED = ("ocr.txt", "ocr.json.gz", "analysis.json", "thumbnail.jpg", "search
 #: What is kept of a set that a later job replaced.
 VERSIONED = ("analysis.json", "metadata.json")
 
-#: Of a key in S3, in UTF-8.
-MAX_BYTES = 1_024
-
 CONTENT_TYPES = {
     "txt": "text/plain; charset=utf-8",
     "json": "application/json",
@@ -124,32 +121,13 @@ def content_type(key: str) -> str:
     return CONTENT_TYPES.get(key.rsplit(".", 1)[-1].lower(), "application/octet-stream")
 
 
-def name_of(key: str) -> str:
-    """What an object is called: the last part of its key that is not empty."""
-    return next((part for part in reversed(key.split("/")) if part), key)
-
-
 def check(key: str) -> str:
-    """The key itself, if S3 takes it: other tools write ``//``, ``..``, ``\\`` and newlines into ``raw/``.
+    """The key itself, if it is one: relative, and without a part that would climb out of the bucket.
 
     Raises:
-        NotFound: it is empty, longer than 1,024 bytes, no UTF-8, or holds a zero byte.
+        NotFound: it is absolute, empty, or has an empty, ``.`` or ``..`` part or a control character.
     """
-    try:
-        size = len(key.encode())
-    except UnicodeEncodeError:
-        raise NotFound(ascii(key), "the bucket: its name is no UTF-8; rename it (`convmv` does)") from None
-    if not 0 < size <= MAX_BYTES or "\0" in key:
-        raise NotFound(repr(key[:100]), f"the bucket: this is no key (1 to {MAX_BYTES:,} bytes, none of them zero)")
-    return key
-
-
-def check_path(key: str) -> str:
-    """The key itself, if it may also be a path below a folder: nothing in it climbs out, or is another's name.
-
-    Raises:
-        NotFound: it is no key, is absolute, or has an empty, ``.`` or ``..`` part.
-    """
-    if any(part in ("", ".", "..") for part in check(key).split("/")):
-        raise NotFound(repr(key), "the bucket: this is no key here (keys are like raw/2026/11/23/name.pdf)")
+    parts = key.split("/")
+    if any(part in ("", ".", "..") for part in parts) or any(ord(c) < 32 for c in key) or "\\" in key:
+        raise NotFound(repr(key), "the bucket: this is no key (keys are like raw/2026/11/23/name.pdf)")
     return key

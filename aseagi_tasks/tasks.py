@@ -191,7 +191,7 @@ def _register(job_id: str, source: str) -> Document:
     with TemporaryDirectory(dir=conf.scratch_root) as folder:
         path = Path(folder) / "intake"
         storage.download(key, path)
-        name = keys.name_of(key)
+        name = key.rsplit("/", 1)[-1]
         if is_heic(path):
             found = take_in(path, storage, records, today=now.date(), max_bytes=conf.max_bytes, name=name)
         else:

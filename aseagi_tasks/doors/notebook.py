@@ -267,7 +267,7 @@ def _result(job_id: str, job: Job | None) -> Result:
     document = services.records().document(job.document_id) if job.document_id else None
     if job.status == "completed" and document is not None:
         return Result.of(result(job_id, document, services.storage()))
-    name = document.name if document else keys.name_of(job.source)
+    name = document.name if document else job.source.rsplit("/", 1)[-1]
     return Result(
         file=name,
         status=job.status,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import uuid
@@ -69,8 +68,6 @@ class FolderStorage:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as exc:
-            if exc.errno == errno.ENAMETOOLONG:
-                return None
             raise StorageUnavailable(f"looking at {key}", exc.strerror) from exc
         return None if path.is_dir() else Stored(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
@@ -78,7 +75,7 @@ class FolderStorage:
         """Objects whose key begins with ``prefix``, by key, one folder in memory at a time."""
         folder = prefix.rpartition("/")[0]
         if folder:
-            keys.check_path(folder)
+            keys.check(folder)
         yield from self._below(folder, prefix)
 
     def delete(self, key: str) -> None:
@@ -119,7 +116,7 @@ class FolderStorage:
         return self._path(key).as_uri()
 
     def _path(self, key: str) -> Path:
-        path = self.root / keys.check_path(key)
+        path = self.root / keys.check(key)
         if key.split("/", 1)[0] == PARTIAL:
             raise NotFound(key, "the bucket: no key begins so")
         return path
@@ -188,6 +185,4 @@ def _translated(doing: str, key: str) -> Iterator[None]:
     except (NotADirectoryError, FileExistsError) as exc:
         raise StorageUnavailable(doing, "a part of the key is a file there, and a folder here") from exc
     except OSError as exc:
-        if exc.errno == errno.ENAMETOOLONG:
-            raise NotFound(key, "the bucket: names in a folder have 255 bytes at most") from exc
         raise StorageUnavailable(doing, exc.strerror or str(exc)) from exc

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,6 @@ from aseagi_tasks.errors import ConfigError, NotFound, RateLimited, StorageUnava
 from aseagi_tasks.stores.storage import Stored
 
 MULTIPART_BYTES = 8 * 1024 * 1024
-_DOTS = re.compile(r"(?<=/)\.{1,2}(?=/|$)")
 _MISSING = {"NoSuchKey", "404", "NotFound"}
 _REFUSED = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 _SLOW = {"SlowDown", "Throttling", "TooManyRequests", "RequestLimitExceeded"}
@@ -170,9 +168,7 @@ class S3Storage:
             url: str = self.client.generate_presigned_url(
                 operation, Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=expires_s
             )
-            # clients take `..` out of an address before they send it; S3 reads %2E as the dot that was signed
-            path, mark, query = url.partition("?")
-            return _DOTS.sub(lambda dots: dots[0].replace(".", "%2E"), path) + mark + query
+            return url
 
     def _delete_batch(self, prefix: str, batch: Sequence[dict[str, str]]) -> int:
         with self.translated(f"removing {prefix}", prefix):

@@ -18,7 +18,7 @@ class Stored(NamedTuple):
 
 
 class Storage(Protocol):
-    """Objects by key. Keys are checked by ``keys.check``, in a folder by ``check_path``; a write is visible whole or not at all.
+    """Objects by key. Keys are checked by ``keys.check``; a write is visible whole or not at all.
 
     Errors: NotFound where a key is not there; StorageUnavailable where the provider does not answer;
     ConfigError where bucket or credentials are wrong.

@@ -158,7 +158,7 @@ class Narrowed:
         key = key_of(job.source, self._conf.bucket)
         self._conf.scratch_root.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=self._conf.scratch_root) as folder:
-            path, name, most = Path(folder) / "intake", keys.name_of(key), self._conf.max_bytes
+            path, name, most = Path(folder) / "intake", key.rsplit("/", 1)[-1], self._conf.max_bytes
             self._storage.download(key, path)
             if is_heic(path):
                 found = take_in(path, self._storage, self._records, today=now.date(), max_bytes=most, name=name)
@@ -283,7 +283,7 @@ class Narrowed:
 
 def _is_cache(key: str, job: Job) -> bool:
     """One object below the job's cache; keys are checked by the store for parts that climb."""
-    return key.startswith(keys.cache(job.job_id)) and key.count("/") == 2 and keys.check_path(key) == key
+    return key.startswith(keys.cache(job.job_id)) and key.count("/") == 2 and keys.check(key) == key
 
 
 def _is_published(key: str, document: Document) -> bool:
