@@ -6,8 +6,10 @@
     │                        BudgetExceeded, NotSetUp
     ├ DocumentError    3     final for this document: NotADocument, NotFound, Altered, Encrypted, TooLarge, NoPages,
     │                        Unreadable, Refused, Quarantined, NotACertificate, Differs, UnknownCase,
-    │                        NothingToReport
-    ├ BackupDamaged    3     a backup, or the manifest beside it, is not what it was
+    │                        NothingToReport, Overtaken; BackupDamaged: it, or its manifest, is not what it was;
+    │                        NotOurs: another machine has it
+    ├ NotAdmitted      1     what a rented machine asks at the door and is not given: NotInvited, BadRequest,
+    │                        Malformed, EnrolmentRefused
     ├ FleetError       7     may carry an instance_id, which is to be destroyed: OfferGone, CreateUnresolved,
     │                        NoSuchInstance
     ├ Cancelled        6     somebody asked for the job to stop
@@ -229,11 +231,40 @@ class NothingToReport(DocumentError):
     """Args: span, the cure: where there is something."""
 
     template = "Nothing was processed and nothing spent {0}. {1}"
-class BackupDamaged(AseagiError):
+
+
+class BackupDamaged(DocumentError):
     """Args: key, what is wrong, the cure."""
 
-    exit_code = 3
     template = "{0}: {1} {2}"
+
+
+class NotAdmitted(AseagiError):
+    """Said to a rented machine at the door, and said again if it asks again."""
+
+
+class NotInvited(NotAdmitted):
+    """No such invitation, or another key has used it, or it is over."""
+
+    template = "This token is unknown, used up or too old."
+
+
+class BadRequest(NotAdmitted):
+    """A signing request that is not signed. Args: why."""
+
+    template = "This certificate request is refused: {0}."
+
+
+class Malformed(NotAdmitted):
+    """Args: method, what is wrong."""
+
+    template = "This is no call of {0}: {1}"
+
+
+class EnrolmentRefused(NotAdmitted):
+    """The control plane said no, and will say it again. Args: what was asked, its words."""
+
+    template = "The control plane refused {0}: {1}"
 
 
 class FleetError(AseagiError):

@@ -1,6 +1,6 @@
 """A million objects written down, and a manifest of them checked: seconds and memory, by tens.
 
-    .venv/bin/python benchmarks/manifest.py [OBJECTS]
+.venv/bin/python benchmarks/manifest.py [OBJECTS]
 """
 
 from __future__ import annotations

@@ -22,8 +22,17 @@ import typer
 
 from aseagi_tasks import __version__, services
 from aseagi_tasks.documents import Priority, Status
-from aseagi_tasks.doors import api_tokens, backing_up, ca_cli, certifying, fleet_cli, keeping, reporting, reprocessing
-from aseagi_tasks.doors import users
+from aseagi_tasks.doors import (
+    api_tokens,
+    backing_up,
+    ca_cli,
+    certifying,
+    fleet_cli,
+    keeping,
+    reporting,
+    reprocessing,
+    users,
+)
 from aseagi_tasks.doors.terminal import Json, err, out, print_json
 from aseagi_tasks.errors import AseagiError, ConfigError, RecordsUnavailable
 from aseagi_tasks.settings import settings

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from aseagi_tasks.errors import AseagiError, ConfigError, NotFound
+from aseagi_tasks.errors import BadRequest, ConfigError, NotFound
 
 Kind = Literal["server", "client"]
 CA_VALID = timedelta(days=3650)
@@ -35,12 +35,6 @@ CLIENT_VALID = timedelta(hours=24)
 #: Clocks of rented hosts go wrong by minutes.
 BEFORE = timedelta(minutes=10)
 MAX_CSR_BYTES = 10_000
-
-
-class BadRequest(AseagiError):
-    """A signing request that is not signed. Args: why."""
-
-    template = "This certificate request is refused: {0}."
 
 
 class Issued(NamedTuple):

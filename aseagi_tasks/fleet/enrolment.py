@@ -18,18 +18,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from aseagi_tasks.errors import AseagiError, TransientError
+from aseagi_tasks.errors import EnrolmentRefused, TransientError
 from aseagi_tasks.fleet.marks import write
 
 CALL_TIMEOUT_S = 15.0
 #: Between tries when the control plane does not answer.
 PAUSE_S = 2.0
-
-
-class Refused(AseagiError):
-    """The control plane said no, and will say it again. Args: what was asked, its words."""
-
-    template = "The control plane refused {0}: {1}"
 
 
 class Enrolment(NamedTuple):
@@ -68,7 +62,7 @@ class ControlPlane:
         """Trade a bootstrap token for credentials. Tried until it is answered; the caller sets the limit.
 
         Raises:
-            Refused: the token is used up, too old or unknown, or the request is no good.
+            EnrolmentRefused: the token is used up, too old or unknown, or the request is no good.
         """
         while True:
             try:
@@ -83,7 +77,7 @@ class ControlPlane:
         Args:
             bearer: the gateway token, or the bootstrap token while there is none.
         Raises:
-            Refused, TransientError: it was not heard.
+            EnrolmentRefused, TransientError: it was not heard.
         """
         self._post("/instances/report", body, {"Authorization": f"Bearer {bearer}"})
 
@@ -95,7 +89,7 @@ class ControlPlane:
         if answer.status_code == 429 or answer.status_code >= 500:
             raise TransientError(f"The control plane answered HTTP {answer.status_code}.")
         if not answer.is_success:
-            raise Refused(path, f"HTTP {answer.status_code} {answer.text[:300]}")
+            raise EnrolmentRefused(path, f"HTTP {answer.status_code} {answer.text[:300]}")
         return answer
 
 

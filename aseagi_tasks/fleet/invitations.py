@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from cryptography.hazmat.primitives import serialization
 from redis import Redis
 
-from aseagi_tasks.errors import AseagiError, NotFound
+from aseagi_tasks.errors import NotFound, NotInvited
 from aseagi_tasks.fleet import broker_access, tunnel
 from aseagi_tasks.fleet.authority import CLIENT_VALID, Authority, request_key
 
@@ -36,12 +36,6 @@ if key ~= '' and key ~= ARGV[1] then return false end
 redis.call('SET', KEYS[1], instance .. '|' .. ARGV[1], 'KEEPTTL')
 return instance
 """
-
-
-class NotInvited(AseagiError):
-    """No such invitation, or another key has used it, or it is over."""
-
-    template = "This token is unknown, used up or too old."
 
 
 class Admitted(NamedTuple):

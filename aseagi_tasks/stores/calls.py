@@ -8,14 +8,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from aseagi_tasks.errors import AseagiError, by_name
+from aseagi_tasks.errors import AseagiError, Malformed, by_name
 from aseagi_tasks.stores.query import storable
-
-
-class Malformed(AseagiError):
-    """Args: method, what is wrong."""
-
-    template = "This is no call of {0}: {1}"
 
 
 class Call:

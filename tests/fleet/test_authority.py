@@ -17,8 +17,8 @@ from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner
 
 from aseagi_tasks.doors.cli import app
-from aseagi_tasks.errors import ConfigError, NotFound
-from aseagi_tasks.fleet.authority import Authority, BadRequest
+from aseagi_tasks.errors import BadRequest, ConfigError, NotFound
+from aseagi_tasks.fleet.authority import Authority
 from aseagi_tasks.settings import settings
 
 NOW = datetime.now(UTC).replace(microsecond=0)

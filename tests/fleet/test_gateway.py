@@ -21,9 +21,17 @@ from aseagi_tasks.analysis.claude import ClaudeAnalyst
 from aseagi_tasks.analysis.schema import Analysis
 from aseagi_tasks.analysis.service import Service
 from aseagi_tasks.documents import Source
-from aseagi_tasks.errors import AseagiError, ConfigError, NotFound, NotSetUp, RateLimited, RecordsUnavailable
+from aseagi_tasks.errors import (
+    AseagiError,
+    ConfigError,
+    EnrolmentRefused,
+    NotFound,
+    NotSetUp,
+    RateLimited,
+    RecordsUnavailable,
+)
 from aseagi_tasks.fleet.allowance import Allowance
-from aseagi_tasks.fleet.enrolment import ControlPlane, Credentials, Enrolment, Refused
+from aseagi_tasks.fleet.enrolment import ControlPlane, Credentials, Enrolment
 from aseagi_tasks.fleet.invitations import INVITATION_S
 from aseagi_tasks.settings import Settings
 from aseagi_tasks.stages.analyze import find_facts
@@ -108,7 +116,7 @@ def test_machine_enrolls_once_and_all_of_it_ends_together(
 
     # the answer was lost: the same key gets another; a second key gets nothing
     assert plane.enroll(token, request)["instance"] == "i-1"
-    with pytest.raises(Refused, match="used up"):
+    with pytest.raises(EnrolmentRefused, match="used up"):
         plane.enroll(token, csr(tmp_path, "thief"))
 
     assert server.invitations.dismiss("i-1", NOW)
@@ -116,9 +124,9 @@ def test_machine_enrolls_once_and_all_of_it_ends_together(
         machine.ping()
     with pytest.raises(ConfigError, match="ASEAGI_GATEWAY_TOKEN"):
         gateway_records(gateway).job(job_id)
-    with pytest.raises(Refused, match="401"):
+    with pytest.raises(EnrolmentRefused, match="401"):
         plane.report(given.gateway_token, {"state": "left"})
-    with pytest.raises(Refused, match="unknown"):
+    with pytest.raises(EnrolmentRefused, match="unknown"):
         plane.enroll(token, request)
     assert {one.state(NOW) for one in server.authority.issued() if one.name == "i-1"} == {"revoked"}
     assert not server.invitations.dismiss("i-1", NOW)
@@ -140,7 +148,7 @@ def test_invitation_ends_and_is_used_by_one_of_many_at_once(
     def come(number: int) -> None:
         try:
             came.append(ControlPlane(server.url).enroll(token, csr(tmp_path, f"machine-{number}"))["instance"])
-        except Refused as exc:
+        except EnrolmentRefused as exc:
             came.append(str(exc))
 
     machines = [threading.Thread(target=come, args=(number,)) for number in range(6)]

@@ -12,11 +12,11 @@ from redis import Redis, RedisError
 
 from aseagi_tasks import services
 from aseagi_tasks.celery import app
-from aseagi_tasks.errors import NotFound
+from aseagi_tasks.errors import NotFound, NotInvited
 from aseagi_tasks.fleet.authority import Authority
 from aseagi_tasks.fleet.broker_access import unacknowledged_keys
 from aseagi_tasks.fleet.enrolment import Credentials
-from aseagi_tasks.fleet.invitations import Invitations, NotInvited
+from aseagi_tasks.fleet.invitations import Invitations
 from aseagi_tasks.fleet.worker import Node, Presence
 from aseagi_tasks.tending import orders
 from aseagi_tasks.tending.watching import queue_state

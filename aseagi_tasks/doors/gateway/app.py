@@ -26,11 +26,10 @@ from tornado.web import Application, RequestHandler
 
 from aseagi_tasks.doors.gateway.claude import ClaudeProxy, Said, refusal
 from aseagi_tasks.doors.gateway.narrowing import Side
-from aseagi_tasks.errors import AseagiError, ConfigError, RateLimited, TransientError
-from aseagi_tasks.fleet.authority import BadRequest
-from aseagi_tasks.fleet.invitations import Invitations, NotInvited
+from aseagi_tasks.errors import AseagiError, BadRequest, ConfigError, Malformed, NotInvited, RateLimited, TransientError
+from aseagi_tasks.fleet.invitations import Invitations
 from aseagi_tasks.settings import Settings
-from aseagi_tasks.stores.calls import Malformed, calls_of, error_body
+from aseagi_tasks.stores.calls import calls_of, error_body
 from aseagi_tasks.stores.pace import Pace
 from aseagi_tasks.stores.records import Records
 from aseagi_tasks.stores.storage import Storage
