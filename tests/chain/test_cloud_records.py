@@ -114,9 +114,10 @@ def test_refused_document_is_recorded_as_such_once_the_records_are_back(
 def test_records_are_backed_up_and_checked_by_command(up: Up) -> None:
     made = up.run("backup")
     assert made.returncode == 0 and made.stdout.startswith("backups/")
+    key = made.stdout.split()[0]
     listed = json.loads(up.run("restore", "--json").stdout)
-    assert [stored["key"] for stored in listed] == [made.stdout.strip()]
-    refused = up.run("restore", made.stdout.strip())
+    assert [stored["key"] for stored in listed] == [key]
+    refused = up.run("restore", key)
     assert refused.returncode == 5 and "Restore into an empty one" in refused.stderr
     checked = {check["what"]: check for check in json.loads(up.run("doctor", "--json").stdout)}
     assert checked["records"]["cure"] == "" and "127.0.0.1" in checked["records"]["found"]

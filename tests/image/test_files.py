@@ -94,6 +94,7 @@ def test_image_has_every_package_that_a_worker_imports() -> None:
     stores = {
         "backup.py",
         "bucket.py",
+        "drill.py",
         "migrations.py",
         "transfer.py",
         "s3.py",
