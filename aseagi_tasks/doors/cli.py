@@ -6,22 +6,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import getpass
 import logging
-import os
-import signal
 import sys
-import threading
-import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
 from aseagi_tasks import __version__, services
-from aseagi_tasks.documents import Priority, Status
+from aseagi_tasks.documents import Status
 from aseagi_tasks.doors import (
     api_tokens,
     backing_up,
@@ -31,9 +24,10 @@ from aseagi_tasks.doors import (
     keeping,
     reporting,
     reprocessing,
+    running,
     users,
 )
-from aseagi_tasks.doors.terminal import Json, err, out, print_json
+from aseagi_tasks.doors.terminal import Engine, Json, Level, err, out, print_json
 from aseagi_tasks.errors import AseagiError, ConfigError, RecordsUnavailable
 from aseagi_tasks.settings import settings
 
@@ -53,13 +47,6 @@ app.add_typer(reporting.app, name="report", rich_help_panel="Reports")
 app.add_typer(reprocessing.app)
 app.add_typer(fleet_cli.app, name="fleet", rich_help_panel="Rented machines")
 app.add_typer(ca_cli.app, name="ca", rich_help_panel="Rented machines")
-
-Level = Annotated[Priority, typer.Option(help="high goes before normal before low.")]
-Engine = Annotated[
-    str | None,
-    typer.Option("--ocr", metavar="ENGINE", help="auto, tesseract, trocr, hybrid or trocr:CHECKPOINT; else as set."),
-]
-Again = Annotated[bool, typer.Option("--again", help="Do the work even where the result is known.")]
 
 
 def main() -> None:
@@ -87,98 +74,8 @@ def _root(
     settings()  # a wrong setting is an error before anything starts
 
 
-@app.command()
-def up(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Documents and folders to process once it runs.")] = None,
-    profile: Annotated[
-        Literal["embedded", "droplet"] | None,
-        typer.Option(help="droplet: the control plane behind nginx and the tunnel, no workers. Default: as set."),
-    ] = None,
-) -> None:
-    """Run the stack here until Ctrl-C: redis, workers, beat and the monitor.
-
-    Ctrl-C lets what runs finish (ASEAGI_DRAIN_S seconds at most), gives back the rest, and stops every process.
-    """
-    from aseagi_tasks.doors.following import find
-    from aseagi_tasks.doors.stack import Stack
-
-    if profile is not None:
-        os.environ["ASEAGI_PROFILE"] = profile
-        settings.cache_clear()
-    conf, files = settings(), list(find(paths or ()))
-    stack = Stack(conf)
-    with _signals() as interrupted:
-        try:
-            began = time.monotonic()
-            stack.start(lambda text: err.print(f"[dim]{text}…[/dim]"))
-            err.print(f"[dim]up in {time.monotonic() - began:.1f} s[/dim]")
-            watch = _watcher(stack)
-            if files:
-                _process(files, "normal", again=False, as_json=False, each_turn=watch)
-            where = (
-                conf.home / conf.bucket / "processed" if conf.storage == "folder" else f"s3://{conf.bucket}/processed"
-            )
-            out.print(f"\nResults  {where}", highlight=False, soft_wrap=True)
-            if conf.profile == "droplet":
-                port = "" if conf.https_port == 443 else f":{conf.https_port}"
-                out.print(f"Monitor  https://{conf.public_name}{port}", highlight=False)
-                out.print(f"Tunnel   {conf.public_name}:{conf.tunnel_public_port}", highlight=False)
-            else:
-                out.print(f"Monitor  http://{conf.monitor_address}:{conf.monitor_port}", highlight=False)
-            out.print("Try      aseagi search WORDS · aseagi show ID · aseagi process FILE   (Ctrl-C stops everything)")
-            while not interrupted.is_set() and stack.pid is not None:
-                watch()
-                interrupted.wait(1)
-            if not interrupted.is_set():  # an interrupt inside a call to the supervisor looks like its end
-                raise AseagiError("The stack has stopped.")
-            raise KeyboardInterrupt
-        except KeyboardInterrupt:
-            err.print("\n[dim]stopping: what runs may finish…[/dim]")
-        finally:
-            if stack.is_ours:
-                with contextlib.suppress(KeyboardInterrupt):
-                    stack.stop()
-    err.print("[dim]stopped[/dim]")
-
-
-@app.command()
-def down() -> None:
-    """Stop the stack that runs here, as Ctrl-C in its own terminal would."""
-    from aseagi_tasks.doors.stack import Stack
-
-    stack = Stack(settings())
-    if stack.pid is None:
-        err.print("No stack is running.")
-        return
-    stack.stop()
-    err.print("stopped")
-
-
-@app.command()
-def process(
-    paths: Annotated[list[Path], typer.Argument(help="Files, and folders that are searched for documents.")],
-    priority: Level = "normal",
-    ocr: Engine = None,
-    again: Again = False,
-    as_json: Json = False,
-) -> None:
-    """Process documents and show what was found. Starts the stack for as long as it takes, if none runs."""
-    from aseagi_tasks.doors.following import find
-    from aseagi_tasks.doors.stack import Stack
-
-    services.ocr_engine(ocr)
-    conf, files = settings(), list(find(paths))
-    stack = Stack(conf, monitor=False)
-    own = conf.broker_url is None and conf.profile == "embedded" and stack.pid is None
-    with _signals():
-        try:
-            if own:
-                stack.start(lambda text: err.print(f"[dim]{text}…[/dim]"))
-            code = _process(files, priority, again, as_json, _watcher(stack) if own else lambda: None, ocr)
-        finally:
-            if stack.is_ours:
-                stack.stop()
-    raise typer.Exit(code)
+for command in (running.up, running.down, running.process):
+    app.command()(command)
 
 
 @app.command()
@@ -378,59 +275,9 @@ def samples(
         print_json([str(path) for path in made])
 
 
-def _process(
-    files: Sequence[Path], priority: Priority, again: bool, as_json: bool, each_turn: Any, ocr: str | None = None
-) -> int:
-    """Hand in, follow, show; the exit code is that of the worst error."""
-    from aseagi_tasks.doors import showing
-    from aseagi_tasks.doors.following import Item, follow, hand_in
-
-    items = [Item(path) for path in files]
-    err.print(f"[dim]taking in {len(items)} file{'s' if len(items) != 1 else ''}…[/dim]")
-    for _ in hand_in(items, priority=priority, requested_by=getpass.getuser(), again=again, ocr_engine=ocr):
-        each_turn()
-    follow(items, None if as_json else err, each_turn)
-    if as_json:
-        print_json([item.as_json() for item in items])
-    else:
-        out.print(showing.found(items))
-    return max(item.exit_code for item in items)
-
-
 def _waiting() -> tuple[dict[str, dict[str, str]], dict[str, dict[str, str]]]:
     """Jobs that wait for the records, and for anything else; asked of Redis, which may not run."""
     from aseagi_tasks.waiting import waiting, waiting_for_records
 
     records = waiting_for_records()
     return records, {job_id: why for job_id, why in waiting().items() if job_id not in records}
-
-
-def _watcher(stack: Any) -> Any:
-    """Says what happens to the stack's processes; called often, looks once a second."""
-    state: dict[str, Any] = {"children": {child.name: child for child in stack.children()}, "at": 0.0}
-
-    def watch() -> None:
-        if time.monotonic() - state["at"] > 1:
-            state["children"], news = stack.watch(state["children"])
-            state["at"] = time.monotonic()
-            for sentence in news:
-                err.print(f"[yellow]{sentence}[/yellow]", highlight=False, soft_wrap=True)
-
-    return watch
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """SIGTERM stops as Ctrl-C does; the event says that one of them came, wherever the exception ended up."""
-    interrupted = threading.Event()
-
-    def interrupt(*_args: Any) -> None:
-        interrupted.set()
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interrupted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

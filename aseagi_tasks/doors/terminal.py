@@ -1,4 +1,4 @@
-"""What every command prints with."""
+"""What every command prints with, and options that several of them take."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from aseagi_tasks.documents import Priority
+
 #: Wide enough for a table where nobody looks at a window.
 _WIDTH = None if sys.stdout.isatty() else 150
 out, err = Console(width=_WIDTH), Console(stderr=True)
 
+Level = Annotated[Priority, typer.Option(help="high goes before normal before low.")]
+Engine = Annotated[
+    str | None,
+    typer.Option("--ocr", metavar="ENGINE", help="auto, tesseract, trocr, hybrid or trocr:CHECKPOINT; else as set."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 
 

@@ -66,8 +66,9 @@ def test_stack_lives_shows_tasks_and_leaves_nothing_behind(up: Up, tmp_path: Pat
     assert second.returncode == 5
     assert "aseagi down" in second.stderr
 
-    # Ctrl-C
+    # Ctrl-C, which `make run` hands on once more
     up.process.send_signal(signal.SIGINT)
+    up.process.send_signal(signal.SIGTERM)
     assert up.process.wait(WAIT_S) == 0, up.said
     until(lambda: processes_of(up.home) == [], lambda: "\n".join(processes_of(up.home)))
 
