@@ -8,8 +8,8 @@
     │                        Unreadable, Refused, Quarantined, NotACertificate, Differs, UnknownCase,
     │                        NothingToReport, Overtaken; BackupDamaged: it, or its manifest, is not what it was;
     │                        NotOurs: another machine has it
-    ├ NotAdmitted      1     what a rented machine asks at the door and is not given: NotInvited, BadRequest,
-    │                        Malformed, EnrolmentRefused
+    ├ NotAdmitted      1     a rented machine did not get in, or not what it asked for: NotInvited, BadRequest,
+    │                        Malformed, EnrolmentRefused, StepFailed, Stopped
     ├ FleetError       7     may carry an instance_id, which is to be destroyed: OfferGone, CreateUnresolved,
     │                        NoSuchInstance
     ├ Cancelled        6     somebody asked for the job to stop
@@ -240,7 +240,7 @@ class BackupDamaged(DocumentError):
 
 
 class NotAdmitted(AseagiError):
-    """Said to a rented machine at the door, and said again if it asks again."""
+    """A rented machine did not get in, or not what it asked for, and will not if it asks again."""
 
 
 class NotInvited(NotAdmitted):
@@ -265,6 +265,18 @@ class EnrolmentRefused(NotAdmitted):
     """The control plane said no, and will say it again. Args: what was asked, its words."""
 
     template = "The control plane refused {0}: {1}"
+
+
+class StepFailed(NotAdmitted):
+    """A machine could not join. Args: step, what went wrong."""
+
+    template = "Step {0} failed: {1}"
+
+
+class Stopped(NotAdmitted):
+    """Somebody wants a machine to leave while it joins. Args: who."""
+
+    template = "{0} stopped it."
 
 
 class FleetError(AseagiError):

@@ -25,7 +25,7 @@ from typing import Any
 
 from redis import Redis, RedisError
 
-from aseagi_tasks.errors import AseagiError, ConfigError
+from aseagi_tasks.errors import AseagiError, ConfigError, StepFailed, Stopped
 from aseagi_tasks.fleet.enrolment import ControlPlane, Credentials, Enrolment
 from aseagi_tasks.fleet.groups import Group, groups
 from aseagi_tasks.fleet.marks import FOLDER, HEARTBEAT_KEY, Marks
@@ -45,18 +45,8 @@ LOG_END_BYTES = 4_000
 NOT_FOR_WORKERS = ("ASEAGI_BOOTSTRAP_TOKEN", "ASEAGI_BOOTSTRAP_TOKEN_FILE", "ASEAGI_CONTROL_URL", "CONTAINER_API_KEY")
 
 
-class StepFailed(AseagiError):
-    """Args: step, what went wrong."""
-
-    template = "Step {0} failed: {1}"
-
-
 class TooLong(BaseException):
     """A step's time is over. No Exception, and no TimeoutError: clients would take that for a silent server's."""
-
-
-class Stopped(AseagiError):
-    """Somebody wants this machine to leave while it joins. Args: who."""
 
 
 class Process:

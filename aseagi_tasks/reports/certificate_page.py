@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from reportlab.lib.colors import Color, HexColor
 from reportlab.lib.pagesizes import LETTER
-from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 
 from aseagi_tasks.reports.certificate import ENDED, Certificate
+from aseagi_tasks.reports.faces import width
+from aseagi_tasks.reports.sheet import BAD, GOOD, GREY, HEIGHT, INK, LEFT, PALE, RIGHT, ROOM, RULE, WARN, text_at
 
-_WIDTH, _HEIGHT = LETTER
-_LEFT, _RIGHT = 54.0, _WIDTH - 54.0
-_INK, _GREY, _RULE, _PALE = HexColor("#1c2430"), HexColor("#667085"), HexColor("#d0d5dd"), HexColor("#f5f7fa")
-_GOOD, _BAD, _WARN = HexColor("#157347"), HexColor("#b42318"), HexColor("#b54708")
 #: Everything below this height is about the certificate itself.
 _FOOT = 172.0
 _LINE = 13.5
-
-
-class _Face(NamedTuple):
-    """reportlab's own typeface: it is wherever this program is, and the page looks the same everywhere."""
-
-    plain: str = "Vera"
-    bold: str = "VeraBd"
-
-
-_FACE = _Face()
 
 
 def draw(certificate: Certificate, key: str) -> bytes:
@@ -40,8 +26,6 @@ def draw(certificate: Certificate, key: str) -> bytes:
     Args:
         key: of the certificate's JSON, which the page refers to.
     """
-    for name in _FACE:
-        pdfmetrics.registerFont(TTFont(name, f"{name}.ttf"))
     body = io.BytesIO()
     canvas = Canvas(body, pagesize=LETTER, invariant=True)
     canvas.setTitle(f"Completeness certificate {certificate.scope}")
@@ -58,7 +42,7 @@ class _Page:
 
     def __init__(self, canvas: Canvas, certificate: Certificate, key: str) -> None:
         self.canvas, self.certificate, self.key = canvas, certificate, key
-        self.y = _HEIGHT - 62
+        self.y = HEIGHT - 62
 
     def draw(self) -> None:
         self._head()
@@ -70,19 +54,19 @@ class _Page:
 
     def _head(self) -> None:
         certificate = self.certificate
-        self._write(_LEFT, self.y, "Completeness certificate", size=20, bold=True)
+        self._write(LEFT, self.y, "Completeness certificate", size=20, bold=True)
         balanced = certificate.totals.balanced
-        said, colour = ("BALANCES", _GOOD) if balanced else ("DOES NOT BALANCE", _BAD)
-        width = pdfmetrics.stringWidth(said, _FACE.bold, 11) + 24
+        said, colour = ("BALANCES", GOOD) if balanced else ("DOES NOT BALANCE", BAD)
+        across = width(said, 11, bold=True) + 24
         self.canvas.setFillColor(colour)
-        self.canvas.roundRect(_RIGHT - width, self.y - 7, width, 26, 5, stroke=0, fill=1)
-        self._write(_RIGHT - width + 12, self.y + 2, said, size=11, bold=True, colour=HexColor("#ffffff"))
+        self.canvas.roundRect(RIGHT - across, self.y - 7, across, 26, 5, stroke=0, fill=1)
+        self._write(RIGHT - across + 12, self.y + 2, said, size=11, bold=True, colour=HexColor("#ffffff"))
         self.y -= 19
         what = "A run of files" if certificate.scope == "run" else f"Files handed in on {certificate.scope} (UTC)"
         entries = certificate.entries
         if entries and certificate.scope == "run":
             what += f", handed in {entries[0].created_at[:16]} to {entries[-1].created_at[:16]} UTC".replace("T", " ")
-        self._write(_LEFT, self.y, what, size=10, colour=_GREY)
+        self._write(LEFT, self.y, what, size=10, colour=GREY)
         self.y -= 16
 
     def _files(self) -> None:
@@ -90,37 +74,37 @@ class _Page:
         parts = [(name, totals.outcomes[name]) for name in ENDED]
         if totals.outcomes["open"]:
             parts.append(("open", totals.outcomes["open"]))
-        colours = {"completed": _GOOD, "quarantined": _WARN, "failed": _WARN, "open": _BAD}
+        colours = {"completed": GOOD, "quarantined": WARN, "failed": WARN, "open": BAD}
         self._equation("files in", totals.files, parts, colours)
         if totals.documents != totals.files:
             said = f"{totals.documents:,} different documents by SHA-256: a file that was handed in twice counts twice."
-            self._write(_LEFT, self.y, said, size=8, colour=_GREY)
+            self._write(LEFT, self.y, said, size=8, colour=GREY)
             self.y -= 14
 
     def _pages(self) -> None:
         totals = self.certificate.totals
         parts = list(totals.text_from.items()) or [("accounted for", 0)]
-        self._equation("pages in", totals.pages, parts, {"unread": _WARN})
+        self._equation("pages in", totals.pages, parts, {"unread": WARN})
         if totals.uncounted:
             said = f"{totals.uncounted:,} of the files ended before anybody could count their pages."
-            self._write(_LEFT, self.y, said, size=8, colour=_GREY)
+            self._write(LEFT, self.y, said, size=8, colour=GREY)
             self.y -= 14
 
     def _equation(self, label: str, total: int, parts: Sequence[tuple[str, int]], colours: dict[str, Color]) -> None:
         """A total and what it is the sum of, in tiles."""
         tiles, gap = [(label, total), *parts], 16.0
-        width = min(112.0, (_RIGHT - _LEFT - gap * (len(tiles) - 1)) / len(tiles))
-        x, top = _LEFT, self.y
+        across = min(112.0, (ROOM - gap * (len(tiles) - 1)) / len(tiles))
+        x, top = LEFT, self.y
         for number, (name, count) in enumerate(tiles):
-            self.canvas.setFillColor(_PALE if number else HexColor("#e8ecf3"))
-            self.canvas.roundRect(x, top - 46, width, 46, 5, stroke=0, fill=1)
-            colour = colours.get(name, _INK) if count else _GREY
-            self._write(x + width / 2, top - 23, f"{count:,}", size=16, bold=True, colour=colour, centred=width - 8)
-            self._write(x + width / 2, top - 38, name, size=7.5, colour=_GREY, centred=width - 6)
+            self.canvas.setFillColor(PALE if number else HexColor("#e8ecf3"))
+            self.canvas.roundRect(x, top - 46, across, 46, 5, stroke=0, fill=1)
+            colour = colours.get(name, INK) if count else GREY
+            self._write(x + across / 2, top - 23, f"{count:,}", size=16, bold=True, colour=colour, centred=across - 8)
+            self._write(x + across / 2, top - 38, name, size=7.5, colour=GREY, centred=across - 6)
             if number + 1 < len(tiles):
                 sign = "+" if number else "="
-                self._write(x + width + gap / 2, top - 27, sign, size=11, colour=_GREY, centred=gap)
-            x += width + gap
+                self._write(x + across + gap / 2, top - 27, sign, size=11, colour=GREY, centred=gap)
+            x += across + gap
         self.y = top - 46 - 16
 
     def _made_by(self) -> None:
@@ -146,7 +130,7 @@ class _Page:
         found = list(self.certificate.exceptions())
         if not found:
             self._heading("Exceptions")
-            self._write(_LEFT, self.y, "None: every file was completed, every page read or blank.", size=8.5)
+            self._write(LEFT, self.y, "None: every file was completed, every page read or blank.", size=8.5)
             return
         self._heading(f"Exceptions ({len(found):,})")
         # what is still open keeps the certificate from balancing: it goes first
@@ -155,7 +139,7 @@ class _Page:
         room = int((self.y - _FOOT) / _LINE)
         shown = found if len(found) <= room else found[: room - 1]
         for entry, why in shown:
-            colour = _BAD if entry.lacks else _WARN
+            colour = BAD if entry.lacks else WARN
             self._row(
                 (entry.name, 150, False), (entry.job_id[:8], 56, False), (entry.outcome, 66, True), (why, 0, False),
                 colour=colour,
@@ -165,9 +149,9 @@ class _Page:
 
     def _foot(self) -> None:
         certificate, self.y = self.certificate, _FOOT - 22
-        self.canvas.setStrokeColor(_RULE)
+        self.canvas.setStrokeColor(RULE)
         self.canvas.setLineWidth(0.7)
-        self.canvas.line(_LEFT, self.y + 14, _RIGHT, self.y + 14)
+        self.canvas.line(LEFT, self.y + 14, RIGHT, self.y + 14)
         key = certificate.fingerprint
         facts = [
             ("chain ends in", certificate.hash),
@@ -178,7 +162,7 @@ class _Page:
         for name, value in facts:
             self._row((name, 84, False), (value, 0, False), size=8, muted=True)
         self.y -= 7
-        self._write(_LEFT, self.y, "To verify", size=9, bold=True)
+        self._write(LEFT, self.y, "To verify", size=9, bold=True)
         self.y -= 13
         insist = " --key PUBLIC.pub" if key else ""
         for line in (
@@ -186,62 +170,26 @@ class _Page:
             "checks chain, signature and sums, reads every original and result back and compares its SHA-256.",
             "Without this program: the form is plain JSON and SHA-256; DESIGN.md shows twenty lines that check it.",
         ):
-            self._write(_LEFT, self.y, line, size=8, colour=_GREY, width=_RIGHT - _LEFT)
+            self._write(LEFT, self.y, line, size=8, colour=GREY, room=ROOM)
             self.y -= 12
 
     def _heading(self, text: str) -> None:
-        self._write(_LEFT, self.y - 4, text, size=10.5, bold=True)
+        self._write(LEFT, self.y - 4, text, size=10.5, bold=True)
         self.y -= 20
 
     def _more(self, text: str) -> None:
-        self._write(_LEFT, self.y, text, size=8, colour=_GREY)
+        self._write(LEFT, self.y, text, size=8, colour=GREY)
         self.y -= _LINE
 
-    def _row(self, *cells: tuple[str, float, bool], size: float = 8, colour: Color = _INK, muted: bool = False) -> None:
+    def _write(self, x: float, y: float, text: str, **how: Any) -> None:
+        text_at(self.canvas, x, y, text, **how)
+
+    def _row(self, *cells: tuple[str, float, bool], size: float = 8, colour: Color = INK, muted: bool = False) -> None:
         """Cells of a text, a width (0: what is left) and whether it is coloured."""
-        x = _LEFT
+        x = LEFT
         for number, (text, given, coloured) in enumerate(cells):
-            width = given or _RIGHT - x
-            own = colour if coloured else _GREY if muted and not number else _INK
-            self._write(x, self.y, text, size=size, colour=own, width=width - (6 if given else 0))
-            x += width
+            room = given or RIGHT - x
+            own = colour if coloured else GREY if muted and not number else INK
+            self._write(x, self.y, text, size=size, colour=own, room=room - (6 if given else 0))
+            x += room
         self.y -= _LINE
-
-    def _write(
-        self,
-        x: float,
-        y: float,
-        text: str,
-        *,
-        size: float,
-        bold: bool = False,
-        colour: Color = _INK,
-        width: float = 0,
-        centred: float = 0,
-    ) -> None:
-        """A line of text: cut to ``width``, or around ``x`` and made small enough for ``centred`` points."""
-        font = _FACE.bold if bold else _FACE.plain
-        text = "".join(_printable(text, font))
-        if width:
-            text = _cut(text, font, size, width)
-        if centred:
-            size = min(size, size * centred / max(1.0, pdfmetrics.stringWidth(text, font, size)))
-        self.canvas.setFillColor(colour)
-        self.canvas.setFont(font, size)
-        (self.canvas.drawCentredString if centred else self.canvas.drawString)(x, y, text)
-
-
-def _printable(text: str, font: str) -> Iterator[str]:
-    """Characters that the typeface has; another is shown as a question mark and stands as it is in the JSON."""
-    known = pdfmetrics.getFont(font).face.charToGlyph
-    for character in " ".join(text.split()):
-        yield character if ord(character) in known else "?"
-
-
-def _cut(text: str, font: str, size: float, width: float) -> str:
-    text = text[:400]
-    if pdfmetrics.stringWidth(text, font, size) <= width:
-        return text
-    while text and pdfmetrics.stringWidth(text + "…", font, size) > width:
-        text = text[:-1]
-    return text.rstrip() + "…"

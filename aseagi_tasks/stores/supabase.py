@@ -6,21 +6,21 @@ of their own, so that a call whose answer was lost is made again without harm.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, get_args
 
 from postgrest import ReturnMethod
 from supabase import Client
 
 from aseagi_tasks.documents import Priority, Source, Stage, Status
-from aseagi_tasks.errors import Cancelled, NotFound
+from aseagi_tasks.errors import NotFound
 from aseagi_tasks.stores.query import parts_of_query, storable
 from aseagi_tasks.stores.records import ANYTHING, Batch, BatchState, Document, Event, Hit, Job, Requested, Wanted
 from aseagi_tasks.stores.supabase_access import SupabaseAccess
 from aseagi_tasks.stores.supabase_api import MAX_ROWS
 from aseagi_tasks.stores.supabase_keeping import SupabaseKeeping
+from aseagi_tasks.stores.supabase_leases import SupabaseLeases, job_of, once
 from aseagi_tasks.stores.supabase_users import SupabaseUsers
 
 #: A tsvector keeps 16,383 positions and 256 of one word: a few pages are well below both.
@@ -30,7 +30,7 @@ _JOB = list(Job.model_fields)
 _KNOWN_AT_INTAKE = {"sha256", "key", "name", "bytes", "media_type", "created_at"}
 
 
-class SupabaseRecords(SupabaseAccess, SupabaseUsers, SupabaseKeeping):
+class SupabaseRecords(SupabaseLeases, SupabaseAccess, SupabaseUsers, SupabaseKeeping):
     """Implements ``records.Records``; see ``SupabaseApi`` for the way to it."""
 
     # -- jobs
@@ -47,7 +47,7 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers, SupabaseKeeping):
     ) -> Job:
         """Add a job as ``queued``; the same id again returns the row there is."""
         values = {"p_job_id": job_id, "p_source": source, "p_priority": priority, "p_requested_by": requested_by}
-        return _job(self._call("register_job", {**values, "p_again": again, "p_ocr_engine": ocr_engine}))
+        return job_of(self._call("register_job", {**values, "p_again": again, "p_ocr_engine": ocr_engine}))
 
     def register_again(
         self,
@@ -77,46 +77,16 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers, SupabaseKeeping):
     def claim(self, job_id: str, document_id: str, quiet_since: datetime) -> Job:
         """Say that this job works on the document, unless another does; returns the job that has it."""
         values = {"p_job_id": job_id, "p_document_id": document_id, "p_quiet_since": quiet_since.isoformat()}
-        return _job(self._call("claim_document", values))
-
-    def begin_stage(
-        self, job_id: str, stage: Stage, worker: str, *, holder: str | None = None, lease_s: float = 0
-    ) -> Job | None:
-        """Move to ``processing`` at ``stage``, counting deliveries since the stage last ended."""
-        values = {"p_once": _once(), "p_job_id": job_id, "p_stage": stage, "p_worker": worker}
-        begun = self._call("begin_stage", {**values, "p_holder": holder, "p_seconds": lease_s})
-        if not begun:
-            return None
-        job = _job(begun[0])
-        if job.status == "cancelled":
-            raise Cancelled(job.job_id)
-        return job
-
-    def end_stage(
-        self,
-        job_id: str,
-        stage: Stage,
-        seconds: float,
-        worker: str,
-        detail: Mapping[str, Any],
-        *,
-        then: Stage | None = None,
-        holder: str | None = None,
-        lease_s: float = 0,
-    ) -> bool:
-        """Write the ``finished`` event; deliveries and deaths are counted anew from here."""
-        values: dict[str, Any] = {"p_once": _once(), "p_job_id": job_id, "p_stage": stage, "p_then": then}
-        values |= {"p_worker": worker, "p_seconds": seconds, "p_detail": dict(detail)}
-        return bool(self._call("end_stage", {**values, "p_holder": holder, "p_lease_s": lease_s}))
+        return job_of(self._call("claim_document", values))
 
     def add_event(self, job_id: str, stage: Stage | None, kind: str, worker: str, detail: Mapping[str, Any]) -> None:
         """Write any other event."""
-        values = {"p_once": _once(), "p_job_id": job_id, "p_stage": stage, "p_worker": worker}
+        values = {"p_once": once(), "p_job_id": job_id, "p_stage": stage, "p_worker": worker}
         self._call("add_event", {**values, "p_kind": kind, "p_detail": dict(detail)})
 
     def complete(self, job_id: str, document: Document | None, text: str | None) -> bool:
         """Complete the job once; in the same transaction the document's facts and its text for search."""
-        values: dict[str, Any] = {"p_once": _once(), "p_job_id": job_id}
+        values: dict[str, Any] = {"p_once": once(), "p_job_id": job_id}
         if document is not None:
             values["p_document"] = document.model_dump(mode="json", exclude=_KNOWN_AT_INTAKE)
             if text is not None:
@@ -134,7 +104,7 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers, SupabaseKeeping):
 
     def job(self, job_id: str) -> Job:
         """One job; an unambiguous beginning of its id will do."""
-        return _job(self._one("processing_jobs", "job_id", job_id, _JOB))
+        return job_of(self._one("processing_jobs", "job_id", job_id, _JOB))
 
     def jobs(
         self, *, status: Status | None = None, document_id: str | None = None, limit: int = 100, offset: int = 0
@@ -150,7 +120,7 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers, SupabaseKeeping):
             ordered = query.order("created_at", desc=True).order("job_id", desc=True)
             return ordered.limit(limit).offset(offset).execute().data
 
-        return [_job(row) for row in self._rows("listing jobs", ask)]
+        return [job_of(row) for row in self._rows("listing jobs", ask)]
 
     def jobs_between(self, since: datetime, until: datetime, *, limit: int = 500, offset: int = 0) -> list[Job]:
         """Jobs created from ``since`` on and before ``until``, oldest first."""
@@ -160,7 +130,7 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers, SupabaseKeeping):
             query = query.gte("created_at", since.isoformat()).lt("created_at", until.isoformat())
             return query.order("created_at").order("job_id").limit(limit).offset(offset).execute().data
 
-        return [_job(row) for row in self._rows("listing jobs", ask)]
+        return [job_of(row) for row in self._rows("listing jobs", ask)]
 
     def jobs_ended(self, since: datetime, until: datetime, *, limit: int = 500, offset: int = 0) -> list[Job]:
         """Jobs that ended from ``since`` on and before ``until``, the first first."""
@@ -170,7 +140,7 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers, SupabaseKeeping):
             query = query.gte("finished_at", since.isoformat()).lt("finished_at", until.isoformat())
             return query.order("finished_at").order("job_id").limit(limit).offset(offset).execute().data
 
-        return [_job(row) for row in self._rows("listing jobs", ask)]
+        return [job_of(row) for row in self._rows("listing jobs", ask)]
 
     def events(self, job_id: str) -> list[Event]:
         """A job's events, oldest first."""
@@ -186,60 +156,6 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers, SupabaseKeeping):
         """Jobs by status, every status present."""
         rows = self._call("count_jobs", {})
         return {**dict.fromkeys(get_args(Status), 0), **{row["status"]: row["jobs"] for row in rows}}
-
-    # -- leases
-
-    def start_lease(self, job_id: str, holder: str, seconds: float) -> Job | None:
-        """Take an open job's lease for so long; None while another holds it."""
-        taken = self._call("start_lease", {"p_job_id": job_id, "p_holder": holder, "p_seconds": seconds})
-        return _job(taken[0]) if taken else None
-
-    def renew_lease(self, job_id: str, holder: str, seconds: float) -> bool:
-        """Keep a lease that is still the holder's."""
-        return bool(self._call("renew_lease", {"p_job_id": job_id, "p_holder": holder, "p_seconds": seconds}))
-
-    def put_off(
-        self,
-        job_id: str,
-        seconds: float,
-        *,
-        holder: str | None = None,
-        waits_for: str | None = None,
-        stage: Stage | None = None,
-    ) -> bool:
-        """Nobody needs to look at an open job for so long; False if another than ``holder`` works on it."""
-        values = {"p_job_id": job_id, "p_seconds": seconds, "p_holder": holder}
-        return bool(self._call("put_off_job", {**values, "p_waits_for": waits_for, "p_stage": stage}))
-
-    def drop_leases(self, prefix: str, *, died: bool) -> int:
-        """The leases of holders whose name begins so are over: their worker died, or it gives them back."""
-        return int(self._call("drop_leases", {"p_prefix": prefix, "p_died": died}))
-
-    def take_over_leases(self, seconds: float, limit: int = 100) -> list[Job]:
-        """Take jobs whose time is over, each by one caller; whoever held one has died."""
-        return [_job(row) for row in self._call("take_over_leases", {"p_seconds": seconds, "p_limit": limit})]
-
-    def admit(self, live: int, seconds: float, limit: int = 100) -> list[Job]:
-        """Let the next jobs in, the important first, while fewer than ``live`` are in the queue or at work."""
-        rows = self._call("admit_jobs", {"p_live": live, "p_seconds": seconds, "p_limit": limit})
-        order: tuple[Priority, ...] = ("high", "normal", "low")
-        return sorted(map(_job, rows), key=lambda job: (order.index(job.priority), job.created_at, job.job_id))
-
-    # -- rented instances
-
-    def give_job(self, job_id: str, instance_id: str, at_most: int) -> Job | None:
-        """Give an open job to a rented instance; None if another holds it, or it has so many already."""
-        values = {"p_job_id": job_id, "p_instance_id": instance_id, "p_at_most": at_most}
-        return next((_job(row) for row in self._call("give_job", values)), None)
-
-    def given_jobs(self, instance_id: str, ended_since: datetime, about: str | None = None) -> list[Job]:
-        """An instance's jobs: those that are open and wait for nothing, and those that ended since."""
-        values = {"p_instance_id": instance_id, "p_ended_since": ended_since.isoformat(), "p_about": about}
-        return [_job(row) for row in self._call("given_jobs", values)]
-
-    def take_jobs_back(self, instance_id: str) -> int:
-        """An instance's jobs are nobody's; how many."""
-        return int(self._call("take_jobs_back", {"p_instance_id": instance_id}))
 
     # -- costs
 
@@ -382,7 +298,7 @@ class SupabaseRecords(SupabaseAccess, SupabaseUsers, SupabaseKeeping):
     # -- inside
 
     def _end(self, job_id: str, status: Status, kind: str, values: Mapping[str, Any]) -> bool:
-        values = {"p_once": _once(), "p_job_id": job_id, "p_status": status, "p_kind": kind, **values}
+        values = {"p_once": once(), "p_job_id": job_id, "p_status": status, "p_kind": kind, **values}
         return bool(self._call("end_job", values))
 
     def _one(self, table: str, column: str, ident: str, columns: Sequence[str]) -> dict[str, Any]:
@@ -425,17 +341,5 @@ def _pieces(text: str) -> Iterator[str]:
         yield rest
 
 
-def _once() -> str:
-    return uuid.uuid4().hex
-
-
-def _job(row: Any) -> Job:
-    return Job(**{name: _moment(row[name]) if name.endswith("_at") else row[name] for name in Job.model_fields})
-
-
 def _document(row: Any) -> Document:
     return Document(**{name: row[name] for name in Document.model_fields})
-
-
-def _moment(value: str | None) -> datetime | None:
-    return None if value is None else datetime.fromisoformat(value).astimezone(UTC)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -88,21 +88,13 @@ def test_many_at_once_roll_each_up_once(records: Records) -> None:
     job_ids = [work(records, letter) for letter in "abcdefgh"]
     for job_id in job_ids:
         records.complete(job_id, None, None)
-    errors: list[Exception] = []
 
-    def roll() -> None:
-        try:
-            while records.roll_up_events(datetime.now(UTC) + DAY, limit=3):
-                pass
-        except Exception as exc:
-            errors.append(exc)
+    def roll(_number: int) -> None:
+        while records.roll_up_events(datetime.now(UTC) + DAY, limit=3):
+            pass
 
-    threads = [threading.Thread(target=roll) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert errors == []
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(roll, range(4)))
     for job_id in job_ids:
         assert sorted(event.kind for event in records.events(job_id)) == ["note", SUMMARY]
 

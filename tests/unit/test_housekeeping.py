@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -85,20 +85,8 @@ def test_what_is_over_goes_and_is_counted(house: House) -> None:
 def test_many_at_once_do_no_harm(house: House) -> None:
     stay = furnish(house)
     house.ended("done", 91)
-    errors: list[Exception] = []
-
-    def one() -> None:
-        try:
-            housekeeping.clean()
-        except Exception as exc:
-            errors.append(exc)
-
-    threads = [threading.Thread(target=one) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert errors == []
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _number: housekeeping.clean(), range(4)))
     assert keys_of(house) == stay
     assert [event.kind for event in house.records.events("done")] == [SUMMARY]
 
