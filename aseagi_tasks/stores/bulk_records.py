@@ -38,6 +38,9 @@ OPEN_RUNS: tuple[RunStatus, ...] = (
 #: Which open jobs of a run are to be cancelled: those that nobody has begun, those whose money was refused, or all.
 Which = Literal["not begun", "refused", "all"]
 
+#: Jobs that one call cancels.
+CANCELLED = 1_000
+
 
 class Scan(Frozen):
     """How far a scan is, and what it has found. Bytes are bytes, the others objects.
@@ -224,7 +227,7 @@ class BulkRecords(Protocol):
         """
 
     def cancel_jobs(self, run_id: str, which: Which, error_class: str | None, message: str | None) -> list[str]:
-        """Cancel open jobs of a run, 1,000 at most, and keep why; their ids."""
+        """Cancel open jobs of a run, ``CANCELLED`` at most, and keep why; their ids."""
 
     def jobs_of(self, run_id: str, *, behind: str | None = None, limit: int = 500) -> list[Job]:
         """A run's jobs by id, those behind one."""

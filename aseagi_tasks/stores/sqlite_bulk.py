@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from aseagi_tasks.documents import Status
 from aseagi_tasks.errors import NotFound
-from aseagi_tasks.stores.bulk_records import BulkRun, RunStatus, Stands, Which
+from aseagi_tasks.stores.bulk_records import CANCELLED, BulkRun, RunStatus, Stands, Which
 from aseagi_tasks.stores.records import Job
 from aseagi_tasks.stores.sqlite_file import SqliteFile, iso
 from aseagi_tasks.stores.sqlite_leases import JOB, OPEN, event, job_of, moment
@@ -22,8 +22,6 @@ RENT = (
     "coalesce((SELECT sum(usd) FROM costs WHERE job_id IS NULL AND at >= run.started_at"
     " AND at < coalesce(run.finished_at, '~')), 0.0)"
 )
-#: Jobs that one call cancels.
-CANCELLED = 1_000
 _WHICH: dict[Which, str] = {
     "all": "1",
     "not begun": "stage IS NULL AND lease_holder IS NULL",

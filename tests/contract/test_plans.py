@@ -160,7 +160,10 @@ CALLS = {
     "jobs that are live": ("SELECT * FROM admit_jobs(1000, 60, 10)", "jobs_live"),
     "leases of a worker": ("SELECT drop_leases('reader@somewhere/', true)", "jobs_held"),
     "updates to deal with": ("SELECT * FROM open_updates()", "telegram_updates_open"),
-    "next bulk run": ("SELECT * FROM claim_bulk_run('me', 60)", "bulk_runs_to_do"),
+    "how a bulk run stands": ("SELECT bulk_stands('1000', now() - interval '1 hour')", "jobs_of_run"),
+    "costs of a bulk run": ("SELECT * FROM bulk_costs('1000')", "jobs_of_run"),
+    "rent of a bulk run": ("SELECT rent_of(now() - interval '1 hour', NULL)", "costs_of_no_job"),
+    "jobs of bulk runs": ("SELECT * FROM admit_jobs(1000, 60, 10)", "bulk_runs_open"),
     "instances that live, and of a day": (
         "SELECT list_instances(now() - interval '1 day', 1000)",
         "instances_by_age",
