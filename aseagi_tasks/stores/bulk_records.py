@@ -76,11 +76,19 @@ class Todo(Frozen):
 
 
 class Known(Frozen):
-    """The last job on a key: how it stands, and when it was requested."""
+    """What is known of a key.
+
+    Attributes:
+        status, created_at, error_class: of the job on it that is open, else of the last one.
+        completed_as_of: when the last one that completed was requested.
+        own_bytes: size of the completed document that intake put there, so that its id is in the key.
+    """
 
     status: Status
     created_at: datetime
     error_class: str | None = None
+    completed_as_of: datetime | None = None
+    own_bytes: int | None = None
 
 
 class QuoteLine(Frozen):
@@ -239,4 +247,18 @@ class BulkRecords(Protocol):
         """USD by kind: its jobs', and what was booked for no job in its time."""
 
     def known_keys(self, keys: Sequence[str]) -> dict[str, Known]:
-        """The last job on each of these keys, whether it was asked for by key or its document is there."""
+        """What is known of these keys, by jobs that were requested by key or whose document is there.
+
+        A key that nothing is known of is missing.
+        """
+
+    def original_keys(
+        self, prefix: str, *, after: str, until: str | None, before: datetime, limit: int = 1000
+    ) -> list[str]:
+        """Where originals of completed documents were put, in the order of the keys' bytes; 1,000 at most.
+
+        Args:
+            prefix: only keys that begin so.
+            after, until: only keys behind the one, and up to the other if there is one.
+            before: only of documents that were taken in before then.
+        """

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from aseagi_tasks.stores.sqlite_file import SqliteFile
+from aseagi_tasks.stores.sqlite_known import SqliteKnown
 
 
-class SqliteBulk(SqliteFile):
+class SqliteBulk(SqliteKnown):
     """Implements ``bulk_records.BulkRecords``."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from aseagi_tasks.stores.supabase_api import SupabaseApi
+from aseagi_tasks.stores.supabase_known import SupabaseKnown
 
 
-class SupabaseBulk(SupabaseApi):
+class SupabaseBulk(SupabaseKnown):
     """Implements ``bulk_records.BulkRecords``."""
