@@ -14,7 +14,8 @@ from aseagi_tasks.documents import Status
 from aseagi_tasks.errors import NotFound
 from aseagi_tasks.stores.bulk_records import CANCELLED, BulkRun, RunStatus, Stands, Which
 from aseagi_tasks.stores.records import Job
-from aseagi_tasks.stores.sqlite_file import SqliteFile, iso
+from aseagi_tasks.stores.sqlite_file import iso
+from aseagi_tasks.stores.sqlite_known import SqliteKnown
 from aseagi_tasks.stores.sqlite_leases import JOB, OPEN, event, job_of, moment
 
 #: What was booked for no job in the time of ``run``: rent.
@@ -25,12 +26,13 @@ RENT = (
 _WHICH: dict[Which, str] = {
     "all": "1",
     "not begun": "stage IS NULL AND lease_holder IS NULL",
+    "put off": "waits_for IN ('money', 'a setting')",
     "refused": "refused_usd IS NOT NULL",
 }
 _COLUMNS = tuple(BulkRun.model_fields)
 
 
-class SqliteBulk(SqliteFile):
+class SqliteBulk(SqliteKnown):
     """Implements ``bulk_records.BulkRecords``."""
 
     # -- runs

@@ -14,13 +14,13 @@ from aseagi_tasks.errors import NotFound
 from aseagi_tasks.stores.bulk_records import CANCELLED, BulkRun, RunStatus, Stands, Which
 from aseagi_tasks.stores.query import storable
 from aseagi_tasks.stores.records import Job
-from aseagi_tasks.stores.supabase_api import SupabaseApi
+from aseagi_tasks.stores.supabase_known import SupabaseKnown
 from aseagi_tasks.stores.supabase_leases import job_of
 
 _RUN, _JOB = ",".join(BulkRun.model_fields), ",".join(Job.model_fields)
 
 
-class SupabaseBulk(SupabaseApi):
+class SupabaseBulk(SupabaseKnown):
     """Implements ``bulk_records.BulkRecords``."""
 
     # -- runs

@@ -29,7 +29,7 @@ INSERT INTO document_texts (document_id, part, text)
     SELECT document_id, 0, words FROM documents;
 INSERT INTO processing_jobs (job_id, source, priority, status, document_id, created_at, finished_at, lease_until,
         rolled_up)
-    SELECT 'job-' || n, 'raw/x', 'normal', CASE WHEN n % 1000 = 0 THEN 'processing' ELSE 'completed' END,
+    SELECT 'job-' || n, 'raw/' || n, 'normal', CASE WHEN n % 1000 = 0 THEN 'processing' ELSE 'completed' END,
         lpad(to_hex(n), 16, '0'), now() - make_interval(mins => n),
         CASE WHEN n % 1000 > 0 THEN now() - make_interval(mins => n) END,
         CASE WHEN n % 1000 = 0 THEN now() + make_interval(mins => n % 50 - 25) END,
@@ -170,6 +170,12 @@ CALLS = {
     ),
     "what is open": ("SELECT fleet_demand()", "jobs_in_bulk_by_age"),
     "ledger of an instance": ("SELECT billed_instance('17')", "costs_once_key"),
+    "keys by those who asked for them": ("SELECT * FROM known_keys(ARRAY['raw/17', 'raw/18'])", "jobs_by_source"),
+    "keys by their documents": ("SELECT * FROM known_keys(ARRAY['raw/17', 'raw/18'])", "documents_by_key"),
+    "originals between two keys": (
+        "SELECT * FROM original_keys('raw/', 'raw/17', 'raw/18', now(), 1000)",
+        "documents_by_key",
+    ),
     "reservation": ("SELECT reserve_cost('x', NULL, 'gpu', 1, 2)", "costs_by_time"),
 }
 BIG = (

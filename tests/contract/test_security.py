@@ -147,6 +147,7 @@ CONTROL |= {
 CONTROL |= {"register_again", "count_requested", "count_documents"}
 CONTROL |= {"add_bulk_run", "move_bulk_run", "hold_bulk_run", "let_bulk_run", "register_bulk", "cancel_bulk_jobs"}
 CONTROL |= {"bulk_stands", "bulk_costs", "rent_of"}
+CONTROL |= {"known_keys", "original_keys"}
 CONTROL |= {"roll_up_events", "correct_document", "keep_update", "open_updates", "end_updates"}
 STAGE = {"begin_stage", "end_stage", "add_event", "end_job", "complete_job", "save_text", "renew_lease"}
 STAGE |= {"put_off_job", "drop_leases"}

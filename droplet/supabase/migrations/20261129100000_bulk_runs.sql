@@ -199,6 +199,7 @@ CREATE FUNCTION cancel_bulk_jobs(p_run_id text, p_which text, p_error_class text
         SELECT job.job_id FROM public.processing_jobs AS job
             WHERE job.run_id = p_run_id AND job.status IN ('queued', 'processing')
                 AND CASE p_which WHEN 'all' THEN true WHEN 'refused' THEN job.refused_usd IS NOT NULL
+                    WHEN 'put off' THEN job.waits_for IN ('money', 'a setting')
                     ELSE job.stage IS NULL AND job.lease_holder IS NULL END
             ORDER BY job.job_id LIMIT p_limit FOR UPDATE),
     ended AS (
