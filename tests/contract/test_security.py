@@ -140,7 +140,7 @@ CONTROL |= {
     "set_fleet_control",
     "fleet_demand",
 }
-CONTROL |= {"register_again", "count_requested", "count_documents"}
+CONTROL |= {"move_original", "register_again", "count_requested", "count_documents"}
 CONTROL |= {"roll_up_events", "correct_document", "keep_update", "open_updates", "end_updates"}
 STAGE = {"begin_stage", "end_stage", "add_event", "end_job", "complete_job", "save_text", "renew_lease"}
 STAGE |= {"put_off_job", "drop_leases"}
