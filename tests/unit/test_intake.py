@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from rich.text import Text
+from typer.testing import CliRunner
 
-from aseagi_tasks import keys
+from aseagi_tasks import keys, services, tasks
+from aseagi_tasks.documents import Source
+from aseagi_tasks.doors import cli
 from aseagi_tasks.doors.showing import escape
 from aseagi_tasks.errors import NotADocument, NotFound, OriginalGone, TooLarge
 from aseagi_tasks.stages.fetch import fetch
@@ -97,7 +101,7 @@ class Office:
         found = take_in(path, self.storage, self.records, today=NOW.date(), max_bytes=1_000)
         return self._register(found, found.key)
 
-    def _register(self, found, source: str) -> Document:  # type: ignore[no-untyped-def]
+    def _register(self, found: Source, source: str) -> Document:
         self.jobs += 1
         self.records.register_job(f"job{self.jobs}", source, "normal", None)
         return register(f"job{self.jobs}", found, self.storage, self.records, NOW)
@@ -159,12 +163,31 @@ def test_original_that_is_gone_is_an_error_until_a_copy_is_handed_in(office: Off
     office.storage.delete(office.records.document(document.document_id).key)
     gone = office.records.document(document.document_id)
     with pytest.raises(OriginalGone, match="aseagi missing"):
-        fetch(office.storage, gone_source(gone), office.home, max_bytes=1_000)
+        fetch(office.storage, source_of(gone), office.home, max_bytes=1_000)
     assert office.hand_in(copy).key == gone.key
-    assert fetch(office.storage, gone_source(gone), office.home, max_bytes=1_000).read_bytes() == PDF
+    assert fetch(office.storage, source_of(gone), office.home, max_bytes=1_000).read_bytes() == PDF
 
 
-def gone_source(document: Document):  # type: ignore[no-untyped-def]
-    from aseagi_tasks.documents import Source
+def test_command_names_what_is_missing_and_what_to_do(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "storage", lambda: office.storage)
+    monkeypatch.setattr(services, "records", lambda: office.records)
+    for name in ("a", "b", "c"):
+        office.storage.put(f"raw/{name}.pdf", PDF + name.encode())
+        office.process(f"raw/{name}.pdf")
+    assert "Every document's files are there" in CliRunner().invoke(cli.app, ["missing"]).stdout
+    office.storage.delete("raw/a.pdf")
+    office.storage.put("raw/b.pdf", b"others")
+    said = CliRunner().invoke(cli.app, ["missing"]).stdout
+    assert "missing   raw/a.pdf" in said and "replaced  raw/b.pdf" in said and "raw/c.pdf" not in said
+    assert "2 originals. What was found in them stays." in said and "aseagi process FILE" in said
+    job = office.records.job("job1")
+    with pytest.raises(OriginalGone, match=re.escape("raw/a.pdf")):
+        tasks.resubmit(job, "high")
+    office.storage.put("raw/sorted/a.pdf", PDF + b"a")
+    office.process("raw/sorted/a.pdf")
+    monkeypatch.setattr(tasks, "feed_if_possible", lambda limit: None)
+    assert office.records.job(tasks.resubmit(job, "high")).source == "raw/sorted/a.pdf"
 
+
+def source_of(document: Document) -> Source:
     return Source(**document.model_dump(include=set(Source.model_fields)))
