@@ -35,7 +35,7 @@ SPARE = 1.2
 #: the last ones would wait for the cap. For batches no more than what all are expected to cost, but for the first 20.
 AT_ONCE, IN_A_BATCH = 20, 200
 #: Tokens of a page of text and of an answer, at least and at most (DESIGN.md: 597 and 688 in the corpus's middle).
-TEXT_TOKENS, ANSWER_TOKENS = (300, 1_000), (500, 1_200)
+TEXT_TOKENS, ANSWER_TOKENS = (300, 1_000), (300, 1_200)
 #: Tokens of a letter page's image: one that was easy to read, one that was not.
 IMAGE_TOKENS = (1_170, 2_464)
 #: Hours that message batches take, as a rule.
