@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from aseagi_tasks import keys, services
 from aseagi_tasks.admission import check_disk
-from aseagi_tasks.errors import BulkRefused, DiskFull, NotAKey, NotFound
+from aseagi_tasks.errors import BulkRefused, DiskFull, NotFound
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.bulk_records import BulkRun, RunKind, RunStatus, Stands
 
@@ -213,7 +213,7 @@ def _check_prefix(prefix: str) -> None:
     """Raises BulkRefused."""
     try:
         keys.check_path(prefix.rstrip("/"))
-    except NotAKey:
+    except NotFound:
         raise BulkRefused(repr(prefix), "no prefix", "Keys are like raw/2026/11/23/name.pdf.") from None
     if not prefix.startswith(RAW) or prefix.endswith("//"):
         raise BulkRefused(repr(prefix), "no prefix of documents", f"What is handed in lies below {RAW}.")
