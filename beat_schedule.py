@@ -40,6 +40,7 @@ BEAT_SCHEDULE = {
         "schedule": crontab(day_of_month=2, hour=5, minute=10),
     },
     "batches": {"task": "aseagi.control.batches", "schedule": Every(60)},
+    "notices": {"task": "aseagi.control.notices", "schedule": Every(15)},
     "reprocess": {"task": "aseagi.control.reprocess", "schedule": Every(30)},
     "certificate": {"task": "aseagi.control.certificate", "schedule": crontab(hour=0, minute=20)},
     "weekly-report": {

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
+
+from redis.exceptions import RedisError
 
 from aseagi_tasks.fleet.model import BROKEN, InstanceState, Offer
 from aseagi_tasks.fleet.vast_answers import Seen
 from aseagi_tasks.fleet.worker import Heard, judge
+from aseagi_tasks.notify import notice
 from aseagi_tasks.stores.fleet_records import InstanceRow, MachineRow
 from aseagi_tasks.tending.acting import bury, tell
 from aseagi_tasks.tending.billing import book
@@ -21,6 +25,9 @@ LAG_S = 60.0
 RESOLVED_S = 120.0
 #: Workers that are silent, and containers in a state that is none, for so long are given up.
 SILENT_S, ODD_S = 90.0, 60.0
+#: Launches that came to nothing within an hour of the first, after which the operators hear of it.
+TELL_AFTER = 3
+_NOTHING = "aseagi:fleet:nothing"
 _ODD = frozenset({"exited", "offline", "unknown", "frozen", "rebooting"})
 
 
@@ -61,12 +68,23 @@ def _absent(means: Means, row: InstanceRow, now: datetime) -> None:
         means.records.note_instance(row.instance_id, {"missing": 1})
         return
     if row.state == "ambiguous":
+        _tell_never_created(means, row, now)
         return bury(means, row, "it was never created")
     if row.detail.get("left"):  # its watchdog has ended it
         return bury(means, row, f"it left by itself: {row.detail['left']}")
     if row.state not in BROKEN and row.state != "destroying":
         tell(f"vanished:{row.instance_id}", f"Instance {row.instance_id} ({row.gpu}) is gone, and nobody destroyed it.")
     return bury(means, row, f"it vanished while it was {row.state}")
+
+
+def _tell_never_created(means: Means, row: InstanceRow, now: datetime) -> None:
+    """One launch that comes to nothing is made again; several in an hour are told."""
+    with suppress(RedisError):
+        times = int(means.redis.incr(_NOTHING))  # type: ignore[arg-type]
+        means.redis.expire(_NOTHING, 3_600, nx=True)
+        if times >= TELL_AFTER:
+            said = notice("never_created", times=times, why=row.detail.get("why", ""))
+            tell(f"never_created:{now:%Y-%m-%d}", said)
 
 
 def _present(

@@ -16,7 +16,6 @@ from PIL import Image
 from aseagi_tasks import services
 from aseagi_tasks.doors.stack import Stack
 from aseagi_tasks.fleet.model import Offer
-from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.user_records import User
 from tests.chain.conftest import free_port
 from tests.chain.telegram_bot import ANA, BO, OPERATOR, BotProcess, answered, people, replied, until
@@ -321,16 +320,3 @@ def test_a_wrong_token_is_an_error_that_names_the_cure(stack: Stack, tmp_path: P
         bot = BotProcess(server, tmp_path / "bot.log", ASEAGI_TELEGRAM_TOKEN="1:wrong")
         assert bot.process.wait(30) == 5
         assert "ASEAGI_TELEGRAM_TOKEN" in bot.said and "BotFather" in bot.said
-
-
-def test_operators_are_told_by_telegram_and_nothing_is_raised(monkeypatch: pytest.MonkeyPatch, stack: Stack) -> None:
-    from aseagi_tasks.notify import TelegramNotifier
-
-    people()
-    with TelegramServer() as server:
-        notifier = TelegramNotifier(TOKEN, lambda: [OPERATOR, ANA], server.url)
-        server.blocked.add(ANA)
-        notifier.tell("The budget of today is reached.")
-        assert [sent.text for sent in server.to(OPERATOR)] == ["The budget of today is reached."]
-    TelegramNotifier(TOKEN, lambda: [OPERATOR], server.url).tell("nobody listens any more")
-    assert settings().telegram_token is None
