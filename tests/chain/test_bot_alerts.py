@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery.exceptions import Ignore
-from pydantic import SecretStr
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -22,53 +19,14 @@ from aseagi_tasks.errors import BudgetExceeded, NotFound, Quarantined
 from aseagi_tasks.notify import NOTICES, TelegramNotifier, notice
 from aseagi_tasks.settings import Settings, settings
 from aseagi_tasks.stages.analyze import JobErrand
-from aseagi_tasks.stores.user_records import User
 from tests.chain.conftest import free_port
-from tests.servers.redis import redis_server
+from tests.chain.telegram_here import OLGA, PABLO, office, own_redis, telegram
 from tests.servers.telegram import TOKEN, TelegramServer
 from tests.servers.vast import Machine, VastServer
 from tests.unit.test_certify import Office
 from tests.unit.test_tending import Fleet
 
-OLGA, PABLO, BO = 1001, 1002, 1003
-
-
-@pytest.fixture(scope="module")
-def own_redis() -> Iterator[Redis]:
-    with TemporaryDirectory(prefix="aseagi-told-") as folder, redis_server(Path(folder)) as client:
-        yield client
-
-
-@pytest.fixture
-def telegram() -> Iterator[TelegramServer]:
-    with TelegramServer() as server:
-        yield server
-
-
-@pytest.fixture
-def office(
-    own_redis: Redis, telegram: TelegramServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Office]:
-    """Services over a file, a folder and a Redis of their own; two operators, one of whom reads Spanish, and a user."""
-    own_redis.flushall()
-    made = Office(tmp_path)
-    for user in (
-        User(telegram_id=OLGA, role="operator"),
-        User(telegram_id=PABLO, role="operator", language="es"),
-        User(telegram_id=BO, role="user"),
-    ):
-        made.records.save_user(user)
-    told = {"telegram_token": SecretStr(TOKEN), "telegram_base_url": telegram.url}
-    conf = settings().model_copy(update={"home": tmp_path, "scratch": tmp_path / "scratch", **told})
-    for module in (services, control, delivery, housekeeping):
-        monkeypatch.setattr(module, "settings", lambda: conf)
-    monkeypatch.setattr(services, "records", lambda: made.records)
-    monkeypatch.setattr(services, "storage", lambda: made.storage)
-    monkeypatch.setattr(services, "records_source", lambda: made.records.path)
-    monkeypatch.setattr(services, "redis", lambda: own_redis)
-    notifier = services.notifier.__wrapped__()
-    monkeypatch.setattr(services, "notifier", lambda: notifier)
-    yield made
+__all__ = ["office", "own_redis", "telegram"]  # the fixtures
 
 
 def heard(telegram: TelegramServer) -> list[str]:

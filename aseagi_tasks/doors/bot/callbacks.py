@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from telegram import CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup, Message
 
-from aseagi_tasks.doors.bot import card, commands, corrections, intake, people
+from aseagi_tasks.doors.bot import bulk, card, commands, corrections, intake, people
 from aseagi_tasks.doors.bot.answers import analysis_of, last_job
 from aseagi_tasks.doors.bot.desk import Desk, run
 from aseagi_tasks.doors.bot.texts import say
@@ -177,4 +177,5 @@ ACTIONS: dict[str, Action] = {
     "x": _cancel,
     "u": _uploaded,
     "in": _invite,
+    "k": bulk.tap,
 }

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 
-from telegram import InlineKeyboardMarkup, Message
+from telegram import BotCommandScope, BotCommandScopeChat, BotCommandScopeDefault, InlineKeyboardMarkup, Message
+from telegram.error import TelegramError
 
 from aseagi_tasks import services
-from aseagi_tasks.doors.bot import card
+from aseagi_tasks.doors.bot import bulk, card
 from aseagi_tasks.doors.bot.desk import Desk, run
 from aseagi_tasks.doors.bot.texts import Html, say
 from aseagi_tasks.doors.showing import short, words
@@ -19,6 +21,7 @@ from aseagi_tasks.errors import NotFound
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.user_records import Language, User
 
+log = logging.getLogger(__name__)
 #: Hits and documents on one page.
 PAGE = 5
 Command = Callable[[Desk, User, Message, str], Awaitable[None]]
@@ -165,7 +168,30 @@ async def instances(desk: Desk, user: User, message: Message, _words: str) -> No
     await desk.post.send(user.telegram_id, escape("\n".join(lines), quote=False))
 
 
-FOR_OPERATORS: dict[str, Command] = {"budget": budget, "instances": instances}
+FOR_OPERATORS: dict[str, Command] = {"budget": budget, "instances": instances, "bulk": bulk.bulk}
+
+
+async def menu(desk: Desk, operators: Sequence[User]) -> None:
+    """Tell Telegram which commands to offer: to everybody theirs, in both languages, and to operators all of them.
+
+    It is a convenience: what Telegram does not take is left.
+    """
+    languages: tuple[tuple[str, Language], ...] = (("", "en"), ("es", "es"))
+    for code, spoken in languages:
+        await _offer(desk, COMMANDS, spoken, code, BotCommandScopeDefault())
+    for user in operators:
+        offered = {**COMMANDS, **FOR_OPERATORS}
+        await _offer(desk, offered, user.language, "", BotCommandScopeChat(user.telegram_id))
+
+
+async def _offer(
+    desk: Desk, offered: Mapping[str, Command], spoken: Language, code: str, scope: BotCommandScope
+) -> None:
+    named = [(name, say(spoken, f"menu_{name}")) for name in offered if name != "start"]
+    try:
+        await desk.post.bot.set_my_commands(named, scope=scope, language_code=code or None)
+    except TelegramError as exc:
+        log.info("commands are not offered: %s", exc.message)
 
 
 async def command(desk: Desk, user: User, message: Message) -> None:
