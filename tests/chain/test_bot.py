@@ -55,8 +55,8 @@ def test_a_document_becomes_one_message_that_ends_as_its_result(telegram: Telegr
 
 
 def test_buttons_send_original_text_and_searchable_copy(telegram: TelegramServer, bot: BotProcess) -> None:
-    content = filing()
-    got = answered(telegram, telegram.send(BO, content, "motion.pdf"))
+    content, counsel = filing(), {"type": "hidden_user", "sender_user_name": "Counsel", "date": 1_764_000_000}
+    got = answered(telegram, telegram.send(BO, content, "motion.pdf", forward_origin=counsel))
     for label, name in (("Original", "motion.pdf"), ("PDF", "motion.pdf"), ("Text", "motion.txt")):
         after = max(telegram.sent)
         query = telegram.tap(BO, got.message_id, got.button(label))
@@ -221,7 +221,11 @@ def test_commands_answer_in_words_and_pages(telegram: TelegramServer, bot: BotPr
     assert "for operators" in ask("/instances")
     after = max(telegram.sent)
     telegram.write(BO, "/last")
-    assert len(replied(telegram, BO, after).keyboard) == 5
+    mine = replied(telegram, BO, after)
+    assert len(mine.keyboard) == 6
+    first = mine.keyboard[0]
+    telegram.tap(BO, mine.message_id, mine.button("▶"))
+    until(lambda: mine.keyboard[0] != first and "◀" in [key["text"] for key in mine.keyboard[-1]], lambda: mine.forms)
     telegram.write(BO, "/language")
     choice = replied(telegram, BO, max(telegram.sent))
     telegram.tap(BO, choice.message_id, "l:es")

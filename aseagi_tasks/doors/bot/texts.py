@@ -169,6 +169,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{queued} waiting, {processing} at work, {completed} completed, {error} failed, {cancelled} cancelled",
         "{queued} en espera, {processing} en curso, {completed} completados, {error} fallidos, {cancelled} cancelados",
     ),
+    "more": ("… and {count} more", "… y {count} más"),
     "yours": ("Yours:", "Los suyos:"),
     "nothing_to_cancel": ("Nothing of yours is on its way.", "No hay nada suyo en curso."),
     "which_cancel": ("Which one?", "¿Cuál?"),
