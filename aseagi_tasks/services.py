@@ -303,10 +303,10 @@ def bulk_records() -> BulkRecords:
         from aseagi_tasks.stores.supabase_bulk import SupabaseBulk
 
         assert conf.supabase_url is not None and conf.supabase_key is not None  # settings() has checked
-        return SupabaseBulk(conf.supabase_url, conf.supabase_key.get_secret_value())  # type: ignore[return-value]
+        return SupabaseBulk(conf.supabase_url, conf.supabase_key.get_secret_value())
     from aseagi_tasks.stores.sqlite_bulk import SqliteBulk
 
-    return SqliteBulk(conf.records_file)  # type: ignore[return-value]
+    return SqliteBulk(conf.records_file)
 
 
 @cache

@@ -176,6 +176,28 @@ def limit_usd(kind: RunKind) -> float:
     return settings().nightly_usd if kind == "night" else settings().bulk_unattended_usd
 
 
+def night_of(now: datetime) -> tuple[datetime, datetime]:
+    """When the latest night began, and when it is over, by the clock on the wall."""
+    conf = settings()
+    here = now.astimezone(ZoneInfo(conf.time_zone))
+    begins = _at(here, conf.nightly_at)
+    if begins > here:
+        begins = _at(here - timedelta(days=1), conf.nightly_at)
+    ends = _at(begins, conf.nightly_until)
+    return begins, ends if ends > begins else _at(begins + timedelta(days=1), conf.nightly_until)
+
+
+def on_the_wall(moment: datetime) -> str:
+    """A moment as the clock on the wall has it."""
+    return f"{moment.astimezone(ZoneInfo(settings().time_zone)):%H:%M}"
+
+
+def _at(day: datetime, time: str) -> datetime:
+    """That time of a day, there. Both are of the wall's clock, whatever was changed on it in between."""
+    hour, minute = map(int, time.split(":"))
+    return day.replace(hour=hour, minute=minute, second=0, microsecond=0, fold=0)
+
+
 def _move(run: BulkRun, seen: tuple[RunStatus, ...], to: RunStatus, why: str, **changes: Any) -> None:
     """Move a run, or say that it is not where it would have to be.
 
@@ -204,9 +226,9 @@ def _check_cap(what: str, status: str, cap_usd: float | None) -> None:
 
 
 def _night_id(moment: datetime) -> str:
-    """One for each date on the wall."""
-    night = f"{moment.astimezone(ZoneInfo(settings().time_zone)):%Y%m%d}"
-    return f"{night}-{settings().nightly_at.replace(':', '')}00-{hashlib.sha256(night.encode()).hexdigest()[:6]}"
+    """One for each night, by the date on which it begins."""
+    night = f"{night_of(moment)[0]:%Y%m%d-%H%M}00"
+    return f"{night}-{hashlib.sha256(night.encode()).hexdigest()[:6]}"
 
 
 def _row(run: BulkRun) -> dict[str, Any]:
@@ -247,7 +269,7 @@ def _said(run: BulkRun, stands: Stands, done: int, per_hour: float | None, secon
             left = f"; {of - done:,} are left" if of > done else ""
             return f"{done:,} of {of:,} documents ended{failed}{left}."
     pace = f"; {per_hour:,.0f} an hour" if per_hour else ""
-    rest = f", done in about {_span(seconds_left)} at this pace" if seconds_left else ""
+    rest = f", done in about {span(seconds_left)} at this pace" if seconds_left else ""
     unknown = "" if per_hour or done == of else "; too few have ended lately to say how long the rest takes"
     return f"{done:,} of {of:,} documents are done{pace}{rest}{unknown}."
 
@@ -277,7 +299,8 @@ def _low_cap(run: BulkRun) -> str | None:
     return f"The cap of ${run.cap_usd:,.2f} is below what was quoted (${low:,.2f} at least): not all will be done."
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """So long, in words."""
     if seconds < 90:
         return f"{max(1, round(seconds))} seconds"
     return f"{round(seconds / 60)} minutes" if seconds < 5400 else f"{seconds / 3600:,.1f} hours"

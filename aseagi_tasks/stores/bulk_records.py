@@ -35,8 +35,12 @@ OPEN_RUNS: tuple[RunStatus, ...] = (
     "finishing",
     "cancelling",
 )
-#: Which open jobs of a run are to be cancelled: those that nobody has begun, those whose money was refused, or all.
-Which = Literal["not begun", "refused", "all"]
+#: Which open jobs of a run are to be cancelled: those that nobody has begun, those that wait for what is no message
+#: batch (money, a setting), those whose money was refused for the cap, or all.
+Which = Literal["not begun", "put off", "refused", "all"]
+
+#: Jobs that one call cancels.
+CANCELLED = 1_000
 
 
 class Scan(Frozen):
@@ -76,11 +80,19 @@ class Todo(Frozen):
 
 
 class Known(Frozen):
-    """The last job on a key: how it stands, and when it was requested."""
+    """What is known of a key.
+
+    Attributes:
+        status, created_at, error_class: of the job on it that is open, else of the last one.
+        completed_as_of: when the last one that completed was requested.
+        own_bytes: size of the completed document that intake put there, so that its id is in the key.
+    """
 
     status: Status
     created_at: datetime
     error_class: str | None = None
+    completed_as_of: datetime | None = None
+    own_bytes: int | None = None
 
 
 class QuoteLine(Frozen):
@@ -224,7 +236,7 @@ class BulkRecords(Protocol):
         """
 
     def cancel_jobs(self, run_id: str, which: Which, error_class: str | None, message: str | None) -> list[str]:
-        """Cancel open jobs of a run, 1,000 at most, and keep why; their ids."""
+        """Cancel open jobs of a run, ``CANCELLED`` at most, and keep why; their ids."""
 
     def jobs_of(self, run_id: str, *, behind: str | None = None, limit: int = 500) -> list[Job]:
         """A run's jobs by id, those behind one."""
@@ -239,4 +251,18 @@ class BulkRecords(Protocol):
         """USD by kind: its jobs', and what was booked for no job in its time."""
 
     def known_keys(self, keys: Sequence[str]) -> dict[str, Known]:
-        """The last job on each of these keys, whether it was asked for by key or its document is there."""
+        """What is known of these keys, by jobs that were requested by key or whose document is there.
+
+        A key that nothing is known of is missing.
+        """
+
+    def original_keys(
+        self, prefix: str, *, after: str, until: str | None, before: datetime, limit: int = 1000
+    ) -> list[str]:
+        """Where originals of completed documents were put, in the order of the keys' bytes; 1,000 at most.
+
+        Args:
+            prefix: only keys that begin so.
+            after, until: only keys behind the one, and up to the other if there is one.
+            before: only of documents that were taken in before then.
+        """

@@ -26,6 +26,7 @@ CREATE INDEX documents_by_type ON documents (document_type, created_at, document
 CREATE INDEX documents_by_case ON documents (case_number, created_at, document_id);
 CREATE INDEX documents_by_date ON documents (document_date);
 CREATE INDEX documents_by_analyst ON documents (versions ->> 'analyst', created_at, document_id);
+CREATE INDEX documents_by_key ON documents (key);
 CREATE INDEX documents_by_engine ON documents (versions ->> 'ocr', created_at, document_id);
 
 CREATE TABLE processing_jobs (
@@ -68,6 +69,7 @@ CREATE INDEX jobs_to_admit ON processing_jobs
     ((CASE priority WHEN 'high' THEN 0 WHEN 'normal' THEN 1 ELSE 2 END), created_at, job_id)
     WHERE lease_until IS NULL AND status IN ('queued', 'processing');
 CREATE INDEX jobs_by_document ON processing_jobs (document_id, created_at);
+CREATE INDEX jobs_by_source ON processing_jobs (source, created_at);
 CREATE INDEX jobs_by_requester ON processing_jobs (requested_by, document_id);
 CREATE INDEX jobs_by_end ON processing_jobs (finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX jobs_to_roll_up ON processing_jobs (finished_at) WHERE rolled_up = 0 AND finished_at IS NOT NULL;

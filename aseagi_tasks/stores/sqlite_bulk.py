@@ -12,9 +12,10 @@ from pydantic import BaseModel
 
 from aseagi_tasks.documents import Status
 from aseagi_tasks.errors import NotFound
-from aseagi_tasks.stores.bulk_records import BulkRun, RunStatus, Stands, Which
+from aseagi_tasks.stores.bulk_records import CANCELLED, BulkRun, RunStatus, Stands, Which
 from aseagi_tasks.stores.records import Job
-from aseagi_tasks.stores.sqlite_file import SqliteFile, iso
+from aseagi_tasks.stores.sqlite_file import iso
+from aseagi_tasks.stores.sqlite_known import SqliteKnown
 from aseagi_tasks.stores.sqlite_leases import JOB, OPEN, event, job_of, moment
 
 #: What was booked for no job in the time of ``run``: rent.
@@ -22,17 +23,16 @@ RENT = (
     "coalesce((SELECT sum(usd) FROM costs WHERE job_id IS NULL AND at >= run.started_at"
     " AND at < coalesce(run.finished_at, '~')), 0.0)"
 )
-#: Jobs that one call cancels.
-CANCELLED = 1_000
 _WHICH: dict[Which, str] = {
     "all": "1",
     "not begun": "stage IS NULL AND lease_holder IS NULL",
+    "put off": "waits_for IN ('money', 'a setting')",
     "refused": "refused_usd IS NOT NULL",
 }
 _COLUMNS = tuple(BulkRun.model_fields)
 
 
-class SqliteBulk(SqliteFile):
+class SqliteBulk(SqliteKnown):
     """Implements ``bulk_records.BulkRecords``."""
 
     # -- runs

@@ -25,10 +25,11 @@ JOB = "job.*, coalesce((SELECT sum(usd) FROM costs WHERE costs.job_id = job.job_
 OPEN = "status IN ('queued', 'processing')"
 #: Needs :boot and :now.
 _OVER = "(lease_boot <> :boot OR lease_until < :now)"
-#: What ``may_begin`` is in Postgres.
+#: Of a bulk run that is not running none that has not begun, and none at all while it is paused or cancelled.
 _MAY_BEGIN = (
     "(run_id IS NULL OR EXISTS (SELECT 1 FROM bulk_runs run WHERE run.run_id = processing_jobs.run_id"
-    " AND (run.status = 'running' OR (stage IS NOT NULL AND run.status NOT IN ('paused', 'cancelling', 'cancelled')))))"
+    " AND (run.status = 'running' OR (stage IS NOT NULL"
+    " AND run.status NOT IN ('paused', 'cancelling', 'completed', 'cancelled')))))"
 )
 _ORDER = f"'{' '.join(STAGES)}'"  # instr() of a stage's name in it tells which is later
 
