@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from redis.exceptions import RedisError
@@ -53,6 +53,31 @@ NOTICES: dict[str, tuple[str, str]] = {
         "The certificate of {day} does NOT balance: {sum}. {key}",
         "El certificado de {day} NO cuadra: {sum}. {key}",
     ),
+    "run_waits": (
+        "Bulk run {run_id} waits to be confirmed. {why}",
+        "La tanda {run_id} espera su confirmación. {why}",
+    ),
+    "bulk_completed": ("Bulk run {run_id} ({prefix}) is completed.", "La tanda {run_id} ({prefix}) está completada."),
+    "bulk_cancelled": ("Bulk run {run_id} ({prefix}) is cancelled.", "La tanda {run_id} ({prefix}) está cancelada."),
+    "night_completed": ("The night's run {run_id} is completed.", "La tanda nocturna {run_id} está completada."),
+    "night_cancelled": ("The night's run {run_id} is cancelled.", "La tanda nocturna {run_id} está cancelada."),
+    "run_done": (
+        "{done:,} of {todo:,} documents are done{failed}{left}; {pages:,} pages.",
+        "{done:,} de {todo:,} documentos hechos{failed}{left}; {pages:,} páginas.",
+    ),
+    "run_failed": (", {count:,} failed ({why})", ", {count:,} fallaron ({why})"),
+    "run_left": (", {count:,} are left", ", quedan {count:,}"),
+    "run_cost": ("Cost: ${usd:,.2f}{cap}{kinds}.", "Costo: ${usd:,.2f}{cap}{kinds}."),
+    "run_cap": (" of ${usd:,.2f}", " de ${usd:,.2f}"),
+    "cost_claude": ("Claude ${usd:,.2f}", "Claude ${usd:,.2f}"),
+    "cost_gpu": ("rented machines ${usd:,.2f}", "máquinas alquiladas ${usd:,.2f}"),
+    "cost_storage": ("storage ${usd:,.2f}", "almacenamiento ${usd:,.2f}"),
+    "run_took": ("It took {span}.", "Duró {span}."),
+    "run_balances": ("Its certificate balances: {sum}. {key}", "Su certificado cuadra: {sum}. {key}"),
+    "run_does_not_balance": (
+        "Its certificate does NOT balance: {sum}. {key}",
+        "Su certificado NO cuadra: {sum}. {key}",
+    ),
     "drill_failed": ("The restore drill failed. {why}", "La prueba de restauración falló. {why}"),
     "drill_found": (
         "The restore drill of {backup} found: {found}. `aseagi restore-drill` shows all.",
@@ -74,9 +99,15 @@ class Notice(str):
 
 
 def notice(name: str, /, **values: object) -> Notice:
-    """A notice of the catalogue."""
+    """A notice of the catalogue; values that are notices are each in its language."""
     english, spanish = NOTICES[name]
-    return Notice(english.format(**values), spanish.format(**values))
+    in_spanish = {name: value.spanish if isinstance(value, Notice) else value for name, value in values.items()}
+    return Notice(english.format(**values), spanish.format(**in_spanish))
+
+
+def joined(notices: Sequence[Notice], between: str) -> Notice:
+    """Several as one."""
+    return Notice(between.join(notices), between.join(one.spanish for one in notices))
 
 
 class Notifier(Protocol):

@@ -51,7 +51,7 @@ def office(
     ):
         made.records.save_user(user)
     told = {"telegram_token": SecretStr(TOKEN), "telegram_base_url": telegram.url}
-    conf = settings().model_copy(update={"home": tmp_path, "scratch": tmp_path / "scratch", **told})
+    conf = settings().model_copy(update={"home": tmp_path, "scratch": tmp_path / "scratch", "bulk_rest_s": 0, **told})
     for module in (services, control, delivery, housekeeping):
         monkeypatch.setattr(module, "settings", lambda: conf)
     monkeypatch.setattr(services, "records", lambda: made.records)

@@ -235,7 +235,7 @@ def test_without_redis_operators_are_told_and_nothing_is_raised(
 def test_notices_say_the_same_in_both_languages(name: str) -> None:
     from string import Formatter
 
-    english, spanish = ({field for _, field, _, _ in Formatter().parse(text)} for text in NOTICES[name])
+    english, spanish = (sorted(one[1] for one in Formatter().parse(text) if one[1]) for text in NOTICES[name])
     assert english == spanish
 
 

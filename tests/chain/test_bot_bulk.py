@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from redis import Redis
 
-from aseagi_tasks import services
+from aseagi_tasks import control, services
 from aseagi_tasks.bulk import orders
+from aseagi_tasks.documents import Source
 from aseagi_tasks.doors.bot import bulk, post
 from aseagi_tasks.stages.certify import certify
 from aseagi_tasks.stores.bulk_records import Quote, QuoteLine, Scan
@@ -101,6 +103,42 @@ def test_a_run_is_begun_confirmed_paused_and_ends_in_one_message(
         assert "completed" in sent.text and key in sent.text and sent.keyboard == []
         until(lambda: not own_redis.exists("aseagi:bot:bulk"), lambda: "it is followed")
         assert len(telegram.to(OLGA)) == 1
+
+
+def test_a_run_that_tending_looks_after_is_followed_to_its_digest(
+    office: Office, telegram: TelegramServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aseagi_tasks.bulk import ending, quote, tending
+
+    monkeypatch.setattr(quote, "quote_of", lambda *_arguments, **_named: QUOTE)
+    monkeypatch.setattr(services, "fleet_records", lambda: None)
+    monkeypatch.setattr(tending, "feed_if_possible", lambda limit: None)
+    for module in (orders, tending, ending):
+        monkeypatch.setattr(module, "settings", services.settings)
+    for name in ("motion", "order"):
+        office.storage.put(f"raw/box/{name}.pdf", name.encode())
+    with HereBot():
+        sent = asked(telegram, OLGA, "/bulk raw/box/")
+        control.bulk()
+        until(lambda: "2 files looked at, 2 to be done" in sent.text and len(labels(sent)) == 2, lambda: sent.text)
+        tapped(telegram, OLGA, sent, sent.button("Confirm"))
+        control.bulk()
+        until(lambda: "0 of 2 done (0 %), 0 of them failed, 2 open" in sent.text, lambda: sent.text)
+        (run,) = services.bulk_records().runs()
+        for job in services.bulk_records().jobs_of(run.run_id):
+            content = office.storage.get(job.source)
+            sha256 = hashlib.sha256(content).hexdigest()
+            source = Source(key=job.source, name="n", sha256=sha256, bytes=len(content), media_type="application/pdf")
+            office.records.register_document(job.job_id, source, datetime.now(UTC))
+            office.publish(job.job_id, content.decode())
+        control.bulk()
+        until(lambda: "The certificate balances: 2 files in = 2 completed" in sent.text, lambda: sent.text)
+    english, spanish = telegram.to(OLGA)[1].text, telegram.to(PABLO)[0].text
+    assert english.startswith(f"Bulk run {run.run_id} (raw/box/) is completed.\n2 of 2 documents are done; 4 pages.")
+    assert "Cost: $0.00 of $5.10." in english and "Its certificate balances: 2 files in = 2 completed" in english
+    assert spanish.startswith(f"La tanda {run.run_id} (raw/box/) está completada.\n2 de 2 documentos hechos; 4 pági")
+    assert "Costo: $0.00 de $5.10." in spanish and "Su certificado cuadra: 2 files in = 2 completed" in spanish
+    assert telegram.to(BO) == []
 
 
 def test_runs_are_listed_by_pages_and_steered_from_there_in_spanish(office: Office, telegram: TelegramServer) -> None:
