@@ -17,6 +17,7 @@ from aseagi_tasks.stages.certify import certify
 from aseagi_tasks.stores.bulk_records import Quote, QuoteLine, Scan
 from tests.chain.telegram_bot import replied, until
 from tests.chain.telegram_here import BO, OLGA, PABLO, HereBot, office, own_redis, telegram
+from tests.chain.telegram_papers import filing
 from tests.servers.telegram import Sent, TelegramServer
 from tests.unit.test_certify import Office
 
@@ -78,8 +79,8 @@ def test_a_run_is_begun_confirmed_paused_and_ends_in_one_message(
         until(lambda: "waits for your word" in sent.text, lambda: sent.text)
         for said in (
             "left out: 2 done already, 1 written just now",
-            "12 documents · 400–612 pages · $3.20–5.09 · 0.5–1.0 h",
-            "Claude: 3.2–5.1 USD (30 files <looked> into & more)",
+            "12 documents · 400–612 pages · $3.20–5.09 · 30–60 min",
+            "Claude: 3.20–5.10 USD (30 files <looked> into & more)",
             "Nothing is processed before you confirm",
         ):
             assert said in sent.text, sent.text
@@ -108,19 +109,20 @@ def test_a_run_is_begun_confirmed_paused_and_ends_in_one_message(
 def test_a_run_that_tending_looks_after_is_followed_to_its_digest(
     office: Office, telegram: TelegramServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from aseagi_tasks.bulk import ending, quote, tending
+    from aseagi_tasks.bulk import ending, tending
 
-    monkeypatch.setattr(quote, "quote_of", lambda *_arguments, **_named: QUOTE)
     monkeypatch.setattr(services, "fleet_records", lambda: None)
     monkeypatch.setattr(tending, "feed_if_possible", lambda limit: None)
     for module in (orders, tending, ending):
         monkeypatch.setattr(module, "settings", services.settings)
     for name in ("motion", "order"):
-        office.storage.put(f"raw/box/{name}.pdf", name.encode())
+        office.storage.put(f"raw/box/{name}.pdf", filing(title=name))
     with HereBot():
         sent = asked(telegram, OLGA, "/bulk raw/box/")
         control.bulk()
         until(lambda: "2 files looked at, 2 to be done" in sent.text and len(labels(sent)) == 2, lambda: sent.text)
+        assert "2 documents · 2 pages · $" in sent.text and "· pages: 2 pages (" in sent.text
+        cap = sent.button("Confirm").rpartition(":")[2]
         tapped(telegram, OLGA, sent, sent.button("Confirm"))
         control.bulk()
         until(lambda: "0 of 2 done (0 %), 0 of them failed, 2 open" in sent.text, lambda: sent.text)
@@ -130,14 +132,14 @@ def test_a_run_that_tending_looks_after_is_followed_to_its_digest(
             sha256 = hashlib.sha256(content).hexdigest()
             source = Source(key=job.source, name="n", sha256=sha256, bytes=len(content), media_type="application/pdf")
             office.records.register_document(job.job_id, source, datetime.now(UTC))
-            office.publish(job.job_id, content.decode())
+            office.publish(job.job_id, job.source)
         control.bulk()
         until(lambda: "The certificate balances: 2 files in = 2 completed" in sent.text, lambda: sent.text)
     english, spanish = telegram.to(OLGA)[1].text, telegram.to(PABLO)[0].text
     assert english.startswith(f"Bulk run {run.run_id} (raw/box/) is completed.\n2 of 2 documents are done; 4 pages.")
-    assert "Cost: $0.00 of $5.10." in english and "Its certificate balances: 2 files in = 2 completed" in english
+    assert f"Cost: $0.00 of ${cap}." in english and "Its certificate balances: 2 files in = 2 completed" in english
     assert spanish.startswith(f"La tanda {run.run_id} (raw/box/) está completada.\n2 de 2 documentos hechos; 4 pági")
-    assert "Costo: $0.00 de $5.10." in spanish and "Su certificado cuadra: 2 files in = 2 completed" in spanish
+    assert f"Costo: $0.00 de ${cap}." in spanish and "Su certificado cuadra: 2 files in = 2 completed" in spanish
     assert telegram.to(BO) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -108,10 +109,11 @@ def status(language: Language, run: Mapping[str, Any]) -> str:
 
 def _quoted(language: Language, quote: Mapping[str, Any]) -> list[str]:
     pages, usd, hours = quote["pages"], quote["usd"], quote["hours"]
-    said = {"pages": _range(pages, ",.0f"), "usd": f"${_range(usd, ',.2f')}", "hours": _range(hours, ",.1f")}
+    said = {"pages": _range(pages, ",.0f"), "usd": f"${_range(usd, ',.2f')}", "time": _time(hours)}
     lines: list[str] = [say(language, "bulk_quote", documents=f"{quote['documents']:,}", **said)]
     for line in quote["lines"][:_LINES]:
-        figures = f"{_range((line['low'], line['high']), ',.6g')} {line['unit']}"
+        ends, unit = (line["low"], line["high"]), line["unit"]
+        figures = _time(ends) if unit == "hours" else f"{_range(ends, ',.2f' if unit == 'USD' else ',.0f')} {unit}"
         lines.append(say(language, "bulk_line", what=line["what"], figures=figures, how=short(line["how"], _WIDTH)))
     return [*lines, say(language, "bulk_ask")]
 
@@ -126,8 +128,8 @@ def _progress(language: Language, run: Mapping[str, Any]) -> list[str]:
         lines.append("▓" * full + "░" * (_BAR - full))
     lines.append(say(language, "bulk_progress", **said, **figures))
     if progress["per_hour"] and progress["seconds_left"] and run["status"] not in ENDED:
-        pace, hours = f"{progress['per_hour']:,.0f}", f"{progress['seconds_left'] / 3600:,.1f}"
-        lines.append(say(language, "bulk_pace", per_hour=pace, hours=hours))
+        pace, left = f"{progress['per_hour']:,.0f}", _time([progress["seconds_left"] / 3600])
+        lines.append(say(language, "bulk_pace", per_hour=pace, time=left))
     if run["status"] in ENDED and run["left"]:
         lines.append(say(language, "bulk_left", count=f"{run['left']:,}"))
     spent, cap = f"${run['spent_usd']:,.2f}", f"${run['cap_usd'] or 0:,.2f}"
@@ -139,8 +141,18 @@ def _range(ends: Sequence[float], form: str) -> str:
     return shown[0] if shown[0] == shown[1] else "–".join(shown)
 
 
+def _time(hours: Sequence[float]) -> str:
+    """Hours, or minutes of less than two hours."""
+    if hours[-1] >= 2:
+        return f"{_range(hours, ',.1f')} h"
+    return f"{_range([math.ceil(60 * end) for end in hours], 'd')} min"
+
+
 def _size(count: int) -> str:
-    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return f"{count / 1e3:,.0f} kB"
 
 
 def _day(run: Mapping[str, Any]) -> str:
