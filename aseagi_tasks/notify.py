@@ -10,6 +10,7 @@ import json
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from redis.exceptions import RedisError
@@ -32,6 +33,10 @@ NOTICES: dict[str, tuple[str, str]] = {
     "budget": (
         "Documents wait. {what} may cost {usd:.4f} USD, and {setting} leaves no room for that (it is {limit:g} USD).",
         "Hay documentos en espera. {what} puede costar {usd:.4f} USD y {setting} no lo permite (es de {limit:g} USD).",
+    ),
+    "budget_spent": (
+        "Documents wait. The day's budget for Claude ({setting}={limit:g}) is spent.",
+        "Hay documentos en espera. El presupuesto del día para Claude ({setting}={limit:g}) está agotado.",
     ),
     "waits": ("Documents wait. {why}", "Hay documentos en espera. {why}"),
     "quarantine": ("Job {job_id} is set aside. {why}", "El trabajo {job_id} queda apartado. {why}"),
@@ -103,6 +108,11 @@ def notice(name: str, /, **values: object) -> Notice:
     english, spanish = NOTICES[name]
     in_spanish = {name: value.spanish if isinstance(value, Notice) else value for name, value in values.items()}
     return Notice(english.format(**values), spanish.format(**in_spanish))
+
+
+def budget_key(limit: float, setting: str, now: datetime) -> str:
+    """Under what it is told that a budget is used up: a UTC day's, since the next one's is used up anew."""
+    return f"BudgetExceeded:{limit:g}:{setting}:{now:%Y-%m-%d}"
 
 
 def joined(notices: Sequence[Notice], between: str) -> Notice:

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, get_args
 
 from aseagi_tasks.errors import BudgetExceeded, ConfigError, NotSetUp
-from aseagi_tasks.notify import ConsoleNotifier, Notifier, TelegramNotifier, notice
+from aseagi_tasks.notify import ConsoleNotifier, Notifier, TelegramNotifier, budget_key, notice
 from aseagi_tasks.settings import OcrEngine, settings
 
 if TYPE_CHECKING:
@@ -362,13 +362,12 @@ def tell_once(key: str, message: str, *, every_s: int = 86_400) -> bool:
 
 def tell_what_waits(exc: BudgetExceeded | NotSetUp) -> None:
     """Tell the operators what documents wait for: once a day for each setting."""
-    name = ":".join((type(exc).__name__, *map(str, exc.args[2:])))
-    if isinstance(exc, BudgetExceeded):  # a budget is a UTC day's: the next one's is used up anew
+    if isinstance(exc, BudgetExceeded):
         what, usd, limit, setting = exc.args
         said = notice("budget", what=what, usd=usd, limit=limit, setting=setting)
-        tell_once(f"{name}:{datetime.now(UTC):%Y-%m-%d}", said)
+        tell_once(budget_key(limit, setting, datetime.now(UTC)), said)
     else:
-        tell_once(name, notice("waits", why=exc))
+        tell_once(":".join((type(exc).__name__, *map(str, exc.args[2:]))), notice("waits", why=exc))
 
 
 def versions(engine: str | None = None, asked: str | None = None) -> dict[str, str]:
