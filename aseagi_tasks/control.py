@@ -265,6 +265,5 @@ def reconcile() -> dict[str, Any] | None:
     totals = difference(compare(tools, now))
     tools.records.set_control("reconciled", {**totals, "at": now.isoformat(timespec="seconds")}, "beat")
     if abs(totals["difference_usd"]) > 0.01:
-        said = "Vast.ai charged ${charged_usd:.2f} in three days for what the ledger has as ${booked_usd:.2f}."
-        services.tell_once(f"fleet:reconciled:{now:%Y-%m-%d}", said.format(**totals))
+        services.tell_once(f"fleet:reconciled:{now:%Y-%m-%d}", notice("reconciled", **totals))
     return dict(totals)

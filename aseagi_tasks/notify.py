@@ -53,6 +53,32 @@ NOTICES: dict[str, tuple[str, str]] = {
         "{times} arranques de la última hora no dieron nada; se sigue intentando. {why}",
     ),
     "fleet_config": ("Nothing is rented or destroyed: {why}", "No se alquila ni se destruye nada: {why}"),
+    "vanished": (
+        "Instance {instance} ({gpu}) is gone, and nobody destroyed it.",
+        "La máquina {instance} ({gpu}) desapareció y nadie la destruyó.",
+    ),
+    "orphan": (
+        "Instance {instance} carries our label and is not ours; it is destroyed.",
+        "La máquina {instance} lleva nuestra etiqueta y no es nuestra; se destruye.",
+    ),
+    "given_back": (
+        "Machine {machine} ({gpu}) is given back: {why}.",
+        "La máquina {machine} ({gpu}) se devuelve: {why}.",
+    ),
+    "machine_failed": (
+        "The rented machine {instance} failed at {step}: {why}",
+        "La máquina alquilada {instance} falló en {step}: {why}",
+    ),
+    "reconciled": (
+        "Vast.ai charged ${charged_usd:.2f} in three days for what the ledger has as ${booked_usd:.2f}.",
+        "Vast.ai cobró ${charged_usd:.2f} en tres días por lo que el libro tiene como ${booked_usd:.2f}.",
+    ),
+    "originals_gone": (
+        "{count:,} files that documents name are not in the bucket, {key} is one. Nothing was removed for that."
+        " `aseagi missing` names them; put them back, or leave it so.",
+        "{count:,} archivos que los documentos nombran no están en el almacén; {key} es uno. No se borró nada por ello."
+        " `aseagi missing` los enumera; repóngalos o déjelo así.",
+    ),
     "balances": ("The certificate of {day} balances: {sum}. {key}", "El certificado de {day} cuadra: {sum}. {key}"),
     "does_not_balance": (
         "The certificate of {day} does NOT balance: {sum}. {key}",

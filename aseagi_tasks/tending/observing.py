@@ -73,7 +73,7 @@ def _absent(means: Means, row: InstanceRow, now: datetime) -> None:
     if row.detail.get("left"):  # its watchdog has ended it
         return bury(means, row, f"it left by itself: {row.detail['left']}")
     if row.state not in BROKEN and row.state != "destroying":
-        tell(f"vanished:{row.instance_id}", f"Instance {row.instance_id} ({row.gpu}) is gone, and nobody destroyed it.")
+        tell(f"vanished:{row.instance_id}", notice("vanished", instance=row.instance_id, gpu=row.gpu))
     return bury(means, row, f"it vanished while it was {row.state}")
 
 
@@ -113,7 +113,7 @@ def _present(
     if heard is not None and heard.canary and "canary" not in row.detail:
         why, note["canary"] = _judged(means, row, heard.canary, machines)
         if why:
-            tell(f"canary:{row.machine_id}", f"Machine {row.machine_id} ({row.gpu}) is given back: {why}.")
+            tell(f"canary:{row.machine_id}", notice("given_back", machine=row.machine_id, gpu=row.gpu, why=why))
             return move("failed", why=why)
     if heard is not None and heard.step == "failed":
         return move("failed", why=heard.why)
@@ -169,8 +169,5 @@ def _adopt(means: Means, rows: Sequence[InstanceRow], listed: Mapping[str, list[
             )
             means.records.add_instance(name, offer, {"reason": "it carries our label, and nobody knows it"})
             means.records.move_instance(name, {"intent", "gone"}, "orphan", provider_id=it.provider_id)
-            tell(
-                f"orphan:{it.provider_id}",
-                f"Instance {it.provider_id} carries our label and is not ours; it is destroyed.",
-            )
+            tell(f"orphan:{it.provider_id}", notice("orphan", instance=it.provider_id))
             book(means, means.records.instance(name), it, now)
