@@ -31,6 +31,8 @@ Range = tuple[float, float]
 ENOUGH = 4
 #: Calls that are made again, and documents that are harder than those that were measured.
 SPARE = 1.2
+#: For so many documents the most that an answer can cost is set aside at once: else the last would wait for the cap.
+AT_ONCE = 20
 #: Tokens of a page of text and of an answer, at least and at most (DESIGN.md: 597 and 688 in the corpus's middle).
 TEXT_TOKENS, ANSWER_TOKENS = (300, 1_000), (500, 1_200)
 #: Tokens of a letter page's image: one that was easy to read, one that was not.
@@ -124,7 +126,7 @@ def quote(
         pages=(pages.low, pages.high),
         usd=(round(usd[0], 4), math.ceil(usd[1] * 10_000) / 10_000),
         hours=(hours.low, hours.high),
-        document_usd=(claude.high + rent.high) / documents if documents else 0.0,
+        document_usd=(claude.high - aside_usd(documents, pages, conf) + rent.high) / documents if documents else 0.0,
         lines=lines,
     )
 
@@ -137,21 +139,37 @@ def claude_line(documents: int, pages: Pages, known: Measured, conf: Settings) -
     if conf.analyst_in_use != "claude":
         return _line("Claude", (0, 0), "USD", "Rules find the facts: nothing is asked of Claude.")
     model, batch = conf.claude_model, conf.claude_batches == "low"
-    share = prices.BATCH if batch else 1.0
+    share, aside = prices.BATCH if batch else 1.0, aside_usd(documents, pages, conf)
     way = "by message batches at half price" if batch else "asked live"
     paid = [(one.pages, one.usd) for one in known.done if one.usd is not None]
     if len(paid) >= ENOUGH:
         page_usd = sum(usd for _, usd in paid) / sum(count for count, _ in paid)
         whole = whole_usd([usd for _, usd in paid], documents) or (0.0, 0.0)
-        found = min(whole[0], page_usd * pages.low) * share, max(whole[1], page_usd * pages.high) * share * SPARE
+        found = (
+            min(whole[0], page_usd * pages.low) * share,
+            max(whole[1], page_usd * pages.high) * share * SPARE + aside,
+        )
         said = f"{len(paid)} documents that {model} was asked about cost ${page_usd * share:.5f} a page"
-        return _line("Claude", found, "USD", f"{said}, {way}; a fifth is added for what is asked twice.")
+        said += f", {way}; a fifth is added for what is asked twice, and ${aside:.2f} that is only set aside"
+        return _line("Claude", found, "USD", f"{said}.")
     found = (
         documents * _document_usd(model, pages.low / max(1, documents), batch=batch, low=True),
-        documents * _document_usd(model, pages.high / max(1, documents), batch=batch, low=False) * SPARE,
+        documents * _document_usd(model, pages.high / max(1, documents), batch=batch, low=False) * SPARE + aside,
     )
     said = f"By the tokens of instructions, page images, text and answers at {model}'s prices of {prices.AS_OF}"
-    return _line("Claude", found, "USD", f"{said}, {way}; too few documents were done with it to go by.")
+    said += f", {way}, ${aside:.2f} that is only set aside included; too few documents were done with it to go by"
+    return _line("Claude", found, "USD", f"{said}.")
+
+
+def aside_usd(documents: int, pages: Pages, conf: Settings) -> float:
+    """What is set aside, before each call, for ``AT_ONCE`` documents of twice the usual length. Most comes back."""
+    if conf.analyst_in_use != "claude" or not documents:
+        return 0.0
+    tokens = 2 * pages.high / documents * TEXT_TOKENS[1] + (2 + asking.MAX_UNSURE) * IMAGE_TOKENS[1]
+    calls = max(1, math.ceil(tokens / asking.PART_TOKENS))
+    each = {f"p{number}": asking.frame_tokens() + round(tokens / calls) for number in range(calls)}
+    batch = conf.claude_batches == "low"
+    return min(documents, AT_ONCE) * asking.bound_usd(conf.claude_model, each, batch=batch)
 
 
 def _document_usd(model: str, pages: float, *, batch: bool, low: bool) -> float:

@@ -101,8 +101,8 @@ def _scan(run: BulkRun, until: float, now: datetime) -> None:
             enough=lambda: time.monotonic() >= until,
         )
         moved = records.move_run(run.run_id, ["scanning"], scan=scan)
-        if moved is None or not scan.finished:
-            return
+        if moved is None or not scan.finished or time.monotonic() > until - STEP_S / 2:
+            return  # to open files for the quote takes as long
         run = moved
     if run.scan.todo == 0:
         ending.end(run, "completed", now, reason="There is nothing to do.")
@@ -115,7 +115,7 @@ def _scan(run: BulkRun, until: float, now: datetime) -> None:
         records=services.records(),
         storage=services.storage(),
         conf=conf,
-        fleet=services.fleet_records(),
+        fleet=None if conf.fleet == "none" else services.fleet_records(),
         deadline=run.deadline,
         now=now,
     )
