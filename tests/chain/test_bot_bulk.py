@@ -93,7 +93,8 @@ def test_a_run_is_begun_confirmed_paused_and_ends_in_one_message(
         until(lambda: "0 of 12 done (0 %), 0 of them failed, 2 open" in sent.text, lambda: sent.text)
         assert "$0.00 of at most $5.10" in sent.text and labels(sent) == ["⏸ Pause", "✖ Cancel"]
         tapped(telegram, OLGA, sent, sent.button("Pause"))
-        assert records.run(run.run_id).status == "paused" and "paused by telegram:1001" in sent.text
+        assert records.run(run.run_id).status == "paused"
+        until(lambda: "paused by telegram:1001" in sent.text and "▶ Resume" in labels(sent), lambda: sent.text)
         tapped(telegram, OLGA, sent, sent.button("Resume"))
         assert records.run(run.run_id).status == "running"
         office.process("other", "motion")
