@@ -30,7 +30,7 @@ def card(language: Language, run: Mapping[str, Any], certificate: Certificate | 
         run: as ``bulk.orders.show`` tells it.
         certificate: of a run that has ended, if it has one.
     """
-    head = say(language, "bulk_head", prefix=run["prefix"], run=run["run_id"], status=status(language, run))
+    head = say(language, "bulk_head", prefix=_name(run), run=run["run_id"], status=status(language, run))
     lines: list[str] = [head]
     scan, quote = run["scan"], run["quote"]
     found = {"keys": f"{scan['keys']:,}", "todo": f"{scan['todo']:,}", "size": _size(scan["todo_bytes"])}
@@ -91,7 +91,7 @@ def runs(
     for number, run in enumerate(shown, start=offset + 1):
         done = f"{run['done']:,}/{run['todo']:,}"
         money = f"${run['spent_usd']:,.2f}" + ("" if run["cap_usd"] is None else f" / ${run['cap_usd']:,.2f}")
-        said = {"number": number, "prefix": run["prefix"], "status": status(language, run), "when": _day(run)}
+        said = {"number": number, "prefix": _name(run), "status": status(language, run), "when": _day(run)}
         lines.append(say(language, "bulk_row", done=done, money=money, **said))
         numbered.append((str(number), f"k:s:{run['run_id']}"))
     turns = []
@@ -153,6 +153,11 @@ def _size(count: int) -> str:
         if count >= size:
             return f"{count / size:,.1f} {unit}"
     return f"{count / 1e3:,.0f} kB"
+
+
+def _name(run: Mapping[str, Any]) -> str:
+    """The prefix, and whether it is a night's run."""
+    return f"{'🌙 ' if run['kind'] == 'night' else ''}{run['prefix']}"
 
 
 def _day(run: Mapping[str, Any]) -> str:
