@@ -34,6 +34,8 @@ _HELP = (
 )
 #: One look at a run takes no longer, so that what is shown moves.
 _LOOK_S = 2.0
+#: A look that is over so soon has found that another is at it.
+_ANOTHERS_S = 0.2
 #: A scan that fails so often in a row is left to the control worker.
 _TRIES = 5
 
@@ -187,7 +189,13 @@ def _scan(run_id: str, prefix: str, as_json: bool) -> None:
     failures = 0
     with _shown(prefix, as_json) as tell:
         while True:
-            run = tending.step(run_id, until=time.monotonic() + _LOOK_S)
+            began = time.monotonic()
+            try:
+                run = tending.step(run_id, until=began + _LOOK_S)
+            except KeyboardInterrupt:
+                said = f"A running stack goes on with {run_id}; `aseagi bulk cancel {run_id}` ends it."
+                err.print(said, highlight=False, soft_wrap=True)
+                raise
             tell(f"{run.scan.keys:,} files looked at, {run.scan.todo:,} to be done")
             if run.status != "scanning":
                 return
@@ -196,7 +204,8 @@ def _scan(run_id: str, prefix: str, as_json: bool) -> None:
             failures = failures + 1 if run.trouble else 0
             if failures >= _TRIES:
                 raise AseagiError(f"{run.trouble} Run {run_id} stays; `aseagi bulk show {run_id}` shows how far it is.")
-            time.sleep(0.5 * failures)
+            is_anothers = time.monotonic() - began < _ANOTHERS_S and not run.scan.finished
+            time.sleep(0.5 * max(failures, is_anothers))
 
 
 @contextlib.contextmanager
