@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aseagi_tasks import keys, services
 from aseagi_tasks.documents import FINAL
 from aseagi_tasks.errors import AseagiError, NotFound
+from aseagi_tasks.notify import notice
 from aseagi_tasks.settings import settings
 
 if TYPE_CHECKING:
@@ -128,9 +129,8 @@ def back_up() -> dict[str, Any]:
     if missing:
         # again when there are others, or more
         name = hashlib.sha256(" ".join(sorted(one.key for one in missing)).encode("utf-8", "replace")).hexdigest()[:16]
-        said = f"{totals.gone:,} files that documents name are not in the bucket, {missing[0].key} is one."
-        cure = "Nothing was removed for that. `aseagi missing` names them; put them back, or leave it so."
-        services.tell_once(f"gone:{totals.gone}:{name}", f"{said} {cure}", every_s=30 * 86_400)
+        said = notice("originals_gone", count=totals.gone, key=missing[0].key)
+        services.tell_once(f"gone:{totals.gone}:{name}", said, every_s=30 * 86_400)
     return {
         **{"key": made.key, "bytes": made.bytes, "manifest": key, "objects": totals.objects, "gone": totals.gone},
         "removed": thin(storage),

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from aseagi_tasks import keys
 from aseagi_tasks.documents import Source
 from aseagi_tasks.errors import NotOurs, Quarantined
+from aseagi_tasks.notify import notice
 from aseagi_tasks.settings import Settings
 from aseagi_tasks.stores.records import Document, Job, Records
 from aseagi_tasks.stores.storage import Storage
@@ -132,7 +133,7 @@ class Narrowed:
         self._given(job_id)
         failed = self._records.fail(job_id, **rest)
         if failed and rest["error_class"] == Quarantined.__name__:
-            self._tell(f"quarantine:{job_id}", f"Job {job_id} is set aside. {rest['message']}")
+            self._tell(f"quarantine:{job_id}", notice("quarantine", job_id=job_id, why=rest["message"]))
         return failed
 
     def _texts(self, document_ids: list[str]) -> dict[str, str]:
