@@ -3,6 +3,8 @@
 .DEFAULT_GOAL := help
 PYTHON := $(or $(PYTHON),$(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done))
 BIN := .venv/bin
+# these start no workers, and run in a process for each core
+APART := tests/unit tests/contract
 SAMPLES := $(or $(ASEAGI_HOME),$(HOME)/.aseagi)/samples
 
 .PHONY: help run test lint chaos bench image-check machines-check clean programs test-programs
@@ -15,7 +17,8 @@ run: programs .venv/installed  ## install what is missing, start everything here
 	@exec $(BIN)/aseagi up $(SAMPLES)
 
 test: test-programs .venv/installed-dev  ## run the tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(APART); apart=$$?; \
+	$(BIN)/pytest $(APART:%=--ignore=%) && exit $$apart
 
 lint: .venv/installed-dev  ## style, types, direction of imports
 	@$(BIN)/ruff check .

@@ -25,7 +25,6 @@ from xmlrpc.client import ServerProxy
 import redis
 
 from aseagi_tasks import services
-from aseagi_tasks.doors import droplet
 from aseagi_tasks.errors import ConfigError, TransientError
 from aseagi_tasks.fleet.groups import Group, groups
 from aseagi_tasks.settings import Settings
@@ -200,6 +199,8 @@ class Stack:
             programs["tunnel"] = (15, f"{_program('stunnel')} {self.run / 'stunnel.conf'}")
             programs["gateway"] = (30, f"{sys.executable} -m aseagi_tasks.doors.gateway")
             programs["web"] = (40, f"{_program('nginx')} -c {self.run / 'nginx.conf'} -e stderr")
+            from aseagi_tasks.doors import droplet  # a fifth of what every command takes to start
+
             droplet.prepare(conf)
         elif conf.broker_url is None:
             (self.run / "redis.conf").write_text(redis_configuration(conf))

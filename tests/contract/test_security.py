@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -212,8 +213,9 @@ def seeded(cloud: Cloud) -> Iterator[Project]:
         yield project
 
 
+@functools.cache
 def asked(project: Project, role: str, whose: str, table: str, verb: str) -> str:
-    """What comes of a request, which is rolled back."""
+    """What comes of a request, which is rolled back; each is made once, whoever asks first."""
     claims = {"instance": "i-1"} if role == "aseagi_worker" else {}
     client = project.records(role, **claims)._client()
     key, rows, new, change = TABLES[table]
