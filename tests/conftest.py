@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.servers.cloud import Cloud, Project
 
-_CORPUS = Path(os.environ.pop("ASEAGI_CORPUS", Path(__file__).parents[2] / "shared" / "corpus"))
+_CORPUS = Path(os.environ.get("CORPUS", Path(__file__).parents[2] / "shared" / "corpus"))
 for _name in [name for name in os.environ if name.startswith("ASEAGI_")]:
     del os.environ[_name]  # a developer's own settings are not the tests'
 _HOME = tempfile.TemporaryDirectory(prefix="aseagi-", ignore_cleanup_errors=True)
@@ -25,7 +25,7 @@ os.environ["OMP_THREAD_LIMIT"] = "1"
 def corpus() -> Path:
     """The folder of real documents; tests that take it are marked ``corpus``."""
     if not _CORPUS.is_dir():
-        pytest.skip(f"no real documents at {_CORPUS} (set ASEAGI_CORPUS to a folder that has them)")
+        pytest.skip(f"no real documents at {_CORPUS} (set CORPUS to a folder that has them)")
     return _CORPUS
 
 

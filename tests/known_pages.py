@@ -21,7 +21,7 @@ from aseagi_tasks.samples import make_samples, read_truth
 from aseagi_tasks.samples.scanning import Scan, photograph, scan
 
 ROOT = Path(__file__).parents[1]
-CORPUS = Path(os.environ.get("ASEAGI_CORPUS", ROOT.parent / "shared" / "corpus")) / "court"
+CORPUS = Path(os.environ.get("CORPUS", ROOT.parent / "shared" / "corpus")) / "court"
 #: of the corpus, with the pages whose text layer says all that is printed on them
 FILINGS = {
     "ca1_00117684624.pdf": 3,
