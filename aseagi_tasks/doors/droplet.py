@@ -69,7 +69,7 @@ def nginx_configuration(conf: Settings) -> str:
         "GATEWAY_PORT": conf.gateway_port,
         "BOT_PORT": conf.telegram_webhook_port,
         "MONITOR_PORT": conf.monitor_port,
-        "MAX_BYTES": conf.max_bytes,
+        "MAX_BYTES": conf.max_bytes + (1 << 20),  # a form has more than its file
     }
     return filled(ROOT / "droplet" / "nginx" / "nginx.conf", values)
 

@@ -35,8 +35,9 @@ from aseagi_tasks.doors.monitor.description import (
     Signed,
     openapi,
 )
-from aseagi_tasks.doors.monitor.documents import SIGNED_FOR_S, file_key
+from aseagi_tasks.doors.monitor.documents import SIGNED_FOR_S, file_key, take_in
 from aseagi_tasks.doors.monitor.jobs import change_jobs
+from aseagi_tasks.doors.monitor.taking import Taking
 from aseagi_tasks.errors import AseagiError, ConfigError, DocumentError, NotFound, TransientError
 from aseagi_tasks.stores.records import Hit, Wanted
 
@@ -60,7 +61,7 @@ class Api(Guard, RequestHandler):
         async def doing() -> Any:
             return await in_background(work, *arguments)
 
-        self._send(await audited(self.who, what, detail, doing), 201 if what == "create job" else 200)
+        self._send(await audited(self.who, what, detail, doing), 201 if what in ("create job", "upload") else 200)
 
     def _send(self, value: BaseModel, status: int = 200) -> None:
         self.set_status(status)
@@ -161,8 +162,18 @@ class ChangeJob(Api):
         await self.change(action, {"jobs": [ident]}, lambda: Created(job_id=change_jobs(action, [ident])[0]))
 
 
-class Documents(Api):
-    """Search, or list."""
+class Documents(Taking, Api):
+    """Search, or list; the way in for a file."""
+
+    changes: Scope = "write"
+    takes_whole = True
+
+    async def post(self) -> None:
+        """Take the body in as a document; ``name`` is its name."""
+        if self.asked("name") is None:
+            raise HTTPError(400, "name is missing: the file's name.")
+        (path,) = await self.sent()
+        await self.change("upload", {"name": path.name}, lambda: Created(job_id=take_in(path, self.who.name)))
 
     async def get(self) -> None:
         """``q`` searches, the other arguments filter."""

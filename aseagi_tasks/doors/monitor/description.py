@@ -116,6 +116,8 @@ class Call(NamedTuple):
     answer: type[BaseModel]
     arguments: dict[str, dict[str, Any]] = {}
     body: type[BaseModel] | None = None
+    takes_file: bool = False
+    required: tuple[str, ...] = ()
 
 
 _TEXT = {"type": "string"}
@@ -144,6 +146,16 @@ CALLS = (
     Call("/jobs/{job_id}", "get", "read", "One job and what happened to it", JobWithEvents),
     Call("/jobs/{job_id}/retry", "post", "operate", "Process an ended job's document again", Created),
     Call("/jobs/{job_id}/cancel", "post", "operate", "Stop a job", Created),
+    Call(
+        "/documents",
+        "post",
+        "write",
+        "Take a file in, which is the body, and process it",
+        Created,
+        {"name": {"type": "string", "minLength": 1, "maxLength": 200}},
+        takes_file=True,
+        required=("name",),
+    ),
     Call(
         "/documents",
         "get",
@@ -177,11 +189,11 @@ def openapi() -> dict[str, Any]:
             "summary": call.what,
             "description": f"Needs the scope `{call.scope}`.",
             "security": [{"token": []}, {"basic": []}],
-            "parameters": [*_path_arguments(call.path), *_query_arguments(call.arguments)],
-            **({"requestBody": {"required": True, "content": _json(call.body)}} if call.body else {}),
+            "parameters": [*_path_arguments(call.path), *_query_arguments(call)],
+            **({"requestBody": {"required": True, "content": _content(call)}} if _content(call) else {}),
             "responses": {
-                "201" if call.body else "200": {"description": call.answer.__doc__, "content": _json(call.answer)},
-                **{str(status): problem for status in (400, 401, 403, 404, 422, 503)},
+                "201" if _content(call) else "200": {"description": call.answer.__doc__, "content": _json(call.answer)},
+                **{str(status): problem for status in (400, 401, 403, 404, 413, 422, 503)},
             },
         }
     return {
@@ -208,8 +220,17 @@ def _path_arguments(path: str) -> list[dict[str, Any]]:
     ]
 
 
-def _query_arguments(arguments: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in arguments.items()]
+def _query_arguments(call: Call) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "query", "required": name in call.required, "schema": schema}
+        for name, schema in call.arguments.items()
+    ]
+
+
+def _content(call: Call) -> dict[str, Any]:
+    if call.takes_file:
+        return {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    return _json(call.body) if call.body else {}
 
 
 def _reference(model: type[BaseModel]) -> dict[str, str]:

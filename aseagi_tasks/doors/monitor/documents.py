@@ -21,11 +21,11 @@ from aseagi_tasks.doors.lookup import look_up
 from aseagi_tasks.doors.monitor import pictures
 from aseagi_tasks.doors.monitor.access import Guard
 from aseagi_tasks.doors.monitor.page import Page
+from aseagi_tasks.doors.monitor.taking import Taking
 from aseagi_tasks.doors.showing import words
 from aseagi_tasks.errors import AseagiError, NotFound
 from aseagi_tasks.keys import content_type
 from aseagi_tasks.services import ENGINES
-from aseagi_tasks.settings import settings
 from aseagi_tasks.stages.upload import Metadata, PageRecord
 from aseagi_tasks.stores.records import Hit, Wanted
 
@@ -78,7 +78,7 @@ class Home(Page):
         self.redirect(self.reverse_url("documents"))
 
 
-class Documents(Page):
+class Documents(Taking, Page):
     """The list, and the way in for files."""
 
     tab = "documents"
@@ -100,13 +100,9 @@ class Documents(Page):
 
     async def post(self) -> None:
         """Take files in; leads to their jobs."""
-        files = [file for field in self.request.files.values() for file in field]
-        if not files:
-            raise HTTPError(400, "No file was sent.")
         taken = []
-        for file in files:
-            name = Path(file.filename.replace("\\", "/")).name or "upload"
-            taken.append(await self.change("upload", {"name": name}, partial(_take_in, name, file.body, self.who.name)))
+        for path in await self.sent():
+            taken.append(await self.change("upload", {"name": path.name}, partial(take_in, path, self.who.name)))
         self.redirect(f"{self.reverse_url('jobs')}?{urlencode({'ids': ','.join(taken)})}")
 
     def _asked(self) -> Asked:
@@ -127,15 +123,16 @@ class Documents(Page):
         return Asked(self.text("q"), wanted, self.text("after"), self.whole_number("offset", 0, 0, 1_000))
 
 
-def _take_in(name: str, body: bytes, who: str) -> str:
+def take_in(path: Path, who: str) -> str:
+    """Take a file that was sent in, checked as the chain checks; the id of its job.
+
+    Raises:
+        TooLarge, NotADocument, Unreadable, DiskFull: nothing was queued.
+    """
     from aseagi_tasks.tasks import submit
 
-    settings().scratch_root.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=settings().scratch_root) as folder:
-        path = Path(folder) / name
-        path.write_bytes(body)
-        job_id = str(uuid.uuid4())
-        submit(path, priority="high", requested_by=who, job_id=job_id)
+    job_id = str(uuid.uuid4())
+    submit(path, priority="high", requested_by=who, job_id=job_id)
     return job_id
 
 

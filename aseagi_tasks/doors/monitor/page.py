@@ -64,6 +64,9 @@ class Page(Guard, BaseHandler):
             raise HTTPError(400, f"{name} is a whole number from {low} to {high}.")
         return int(given)
 
+    def _handle_request_exception(self, exc: BaseException) -> None:
+        super()._handle_request_exception(_as_http(exc) if isinstance(exc, AseagiError) else exc)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """A sentence, on a page of ours; no traceback leaves this machine."""
         exc = (kwargs.get("exc_info") or (None, None, None))[1]
