@@ -14,6 +14,8 @@ persistent = False
 max_tasks = 10_000
 purge_offline_workers = 300
 natural_time = False
+# what a proxy says of the scheme makes the addresses that the API names; nothing is allowed for it
+xheaders = True
 tasks_columns = "name,uuid,state,args,result,received,started,runtime,worker"
 url_prefix = _settings.monitor_url_prefix or ""
 basic_auth = list(credentials(_settings))

@@ -55,6 +55,7 @@ def mount(conf: Settings) -> None:
     """Rebuild Flower's table of addresses; called at the end of ``flowerconfig.py``."""
     ours: list[Any] = [
         url(r"/", documents.Home, name="home"),
+        url(r"", documents.Home),  # below a path: the path itself
         *documents.ROUTES,
         *jobs.ROUTES,
         *costs.ROUTES,

@@ -223,6 +223,7 @@ class Taking(Guard, RequestHandler):
     The form's own token is looked at when the first file begins: it stands before them.
     """
 
+    wants_form_token = False  # before the body has come there is none to look at
     #: whether the body is the file, whose name is the query's ``name``; else it is a form
     takes_whole = False
     _folder: Path | None = None

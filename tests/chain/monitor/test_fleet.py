@@ -16,11 +16,11 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests.chain.conftest import free_port, until
-from tests.chain.test_monitor import CHROMIUM
+from tests.chain.monitor.conftest import CHROMIUM
 from tests.servers.fleet_stack import FleetStack
 from tests.servers.vast import Machine
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Monitored(NamedTuple):
