@@ -15,10 +15,10 @@ from typing import Any
 from aseagi_tasks.errors import ConfigError, RecordsUnavailable
 from aseagi_tasks.stores.query import statements
 
-VERSION = 4
+VERSION = 5
 BUSY_TIMEOUT_S = 30
 #: Columns that hold JSON.
-_JSON = frozenset({"parties", "versions", "detail", "value"})
+_JSON = frozenset({"parties", "versions", "detail", "value", "scan", "quote", "jobs"})
 
 
 class SqliteFile:
