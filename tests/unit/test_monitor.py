@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -106,3 +107,11 @@ def test_description_of_the_api_has_every_call_and_its_scope() -> None:
         assert call.scope in said["description"] and said["responses"]["401"]
     names = set(described["components"]["schemas"])
     assert {"Job", "Document", "Hit", "Problem", "NewJob"} <= names
+
+
+def test_flower_remembers_so_many_tasks_and_workers_and_no_more() -> None:
+    """`benchmarks/monitor.py --documents 0` measures what that comes to."""
+    tree = ast.parse((Path(__file__).parents[2] / "flower" / "flowerconfig.py").read_text())
+    set_to = {ast.unparse(one.targets[0]): one.value for one in ast.walk(tree) if isinstance(one, ast.Assign)}
+    assert ast.literal_eval(set_to["max_tasks"]) <= 10_000 and ast.literal_eval(set_to["max_workers"]) <= 500
+    assert ast.literal_eval(set_to["persistent"]) is False

@@ -35,8 +35,9 @@ from aseagi_tasks.doors.monitor.description import (
     Signed,
     openapi,
 )
-from aseagi_tasks.doors.monitor.documents import SIGNED_FOR_S, file_key, take_in
+from aseagi_tasks.doors.monitor.documents import file_key, take_in
 from aseagi_tasks.doors.monitor.jobs import change_jobs
+from aseagi_tasks.doors.monitor.sending import SIGNED_FOR_S
 from aseagi_tasks.doors.monitor.taking import Taking
 from aseagi_tasks.errors import AseagiError, ConfigError, DocumentError, NotFound, TransientError
 from aseagi_tasks.stores.records import Hit, Wanted
