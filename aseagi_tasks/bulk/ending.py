@@ -58,7 +58,7 @@ def end(run: BulkRun, to: Literal["completed", "cancelled"], now: datetime, *, r
     if ended is None:
         return
     services.storage().delete_all(f"{keys.bulk(run.run_id, 1).rpartition('/')[0]}/")
-    if run.fed or run.kind == "night":
+    if run.fed or (to == "completed" and (run.kind == "night" or run.scan.todo)):
         services.notifier().tell(digest(ended, certificate, records.costs_of(run.run_id)))
 
 

@@ -203,14 +203,18 @@ def _is_at_cap(run: BulkRun, stands: Stands) -> bool:
 
 
 def _let_go(run: BulkRun, stands: Stands) -> int:
-    """Let jobs go on whose money was refused and would fit by now; how many would."""
+    """Let jobs go on whose money was refused and would fit by now; how many would.
+
+    One that does not wait is at work, or looks again by itself: on a rented machine.
+    """
     left, fit = (run.cap_usd or 0.0) - stands.committed_usd, 0
     for job in services.bulk_records().refused_jobs(run.run_id):
         left -= job.refused_usd or 0.0
         if left < -_NOTHING:
             break
         fit += 1
-        go_on(job)
+        if job.waits_for:
+            go_on(job)
     return fit
 
 
