@@ -11,7 +11,7 @@ import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from aseagi_tasks import services
+from aseagi_tasks import keys, services
 from aseagi_tasks.admission import feed_if_possible, go_on
 from aseagi_tasks.bulk import ending, orders
 from aseagi_tasks.bulk.scanning import scan_on, todo
@@ -23,6 +23,7 @@ from aseagi_tasks.stores.bulk_records import CANCELLED, OPEN_RUNS, BulkRun, Stan
 STEP_S, HOLD_S = 8.0, 120.0
 #: Open jobs of one run, and how many are registered together; the rest waits as nothing but lines in the bucket.
 AHEAD, TOGETHER = 10_000, 500
+DAY_S = 86_400.0
 #: Sums of fractions of a cent.
 _NOTHING = 1e-9
 
@@ -95,7 +96,7 @@ def _scan(run: BulkRun, until: float, now: datetime) -> None:
             records=records,
             storage=services.storage(),
             failed=run.failed,
-            rest_s=conf.bulk_rest_s,
+            rest_s=_rest_s(run.prefix),
             now=now,
             enough=lambda: time.monotonic() >= until,
         )
@@ -119,6 +120,11 @@ def _scan(run: BulkRun, until: float, now: datetime) -> None:
     quoted = records.move_run(run.run_id, ["scanning"], "waiting", quote=quote)
     if quoted is not None:
         _confirm(quoted)
+
+
+def _rest_s(prefix: str) -> float:
+    """What is dropped on the monitor's page is in the bucket when it is whole, whatever the bucket's clock says."""
+    return -DAY_S if prefix.startswith(keys.dropped()) else settings().bulk_rest_s
 
 
 def _confirm(run: BulkRun) -> None:

@@ -12,7 +12,15 @@ from tornado.web import HTTPError, RequestHandler
 from aseagi_tasks import services
 from aseagi_tasks.doors.monitor.access import Guard, audited, in_background
 from aseagi_tasks.doors.showing import words
-from aseagi_tasks.errors import AseagiError, ConfigError, DocumentError, FleetError, NotFound, TransientError
+from aseagi_tasks.errors import (
+    AseagiError,
+    BulkRefused,
+    ConfigError,
+    DocumentError,
+    FleetError,
+    NotFound,
+    TransientError,
+)
 
 T = TypeVar("T")
 
@@ -43,7 +51,7 @@ class Page(Guard, BaseHandler):
 
     def show(self, template: str, **values: Any) -> None:
         """Render one of our templates."""
-        helpers = {"words": words, "ago": ago, "when": when, "usd": usd, "plural": plural}
+        helpers = {"words": words, "ago": ago, "when": when, "usd": usd, "plural": plural, "amount": amount}
         self.render(template, **helpers, **values, tab=self.tab, who=self.who, now=datetime.now(UTC))
 
     @property
@@ -78,6 +86,8 @@ class Page(Guard, BaseHandler):
 def _as_http(exc: AseagiError) -> HTTPError:
     if isinstance(exc, NotFound):
         return HTTPError(404, _plain(exc))
+    if isinstance(exc, BulkRefused):
+        return HTTPError(409, _plain(exc))
     if isinstance(exc, DocumentError):
         return HTTPError(422, _plain(exc))
     if isinstance(exc, (TransientError, ConfigError, FleetError)):
@@ -115,6 +125,19 @@ def ago(moment: datetime | None, now: datetime) -> str:
 def usd(amount: float) -> str:
     """Dollars with as many digits as say something."""
     return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"
+
+
+def amount(low: float, high: float, unit: str = "") -> str:
+    """A range with its unit; one figure where both ends read the same."""
+    ends = [_figure(value, unit) for value in (low, high)]
+    said = ends[0] if ends[0] == ends[1] else " – ".join(ends)
+    return said if unit.upper() == "USD" or not unit else f"{said} {unit}"
+
+
+def _figure(value: float, unit: str) -> str:
+    if unit.upper() == "USD":
+        return f"${value:,.2f}" if value >= 0.01 or value == 0 else f"${value:.4f}"
+    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:,.2g}"
 
 
 def plural(count: int, noun: str) -> str:
