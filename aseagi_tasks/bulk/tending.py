@@ -116,6 +116,8 @@ def _scan(run: BulkRun, until: float, now: datetime) -> None:
         storage=services.storage(),
         conf=conf,
         fleet=services.fleet_records(),
+        deadline=run.deadline,
+        now=now,
     )
     quoted = records.move_run(run.run_id, ["scanning"], "waiting", quote=quote)
     if quoted is not None:
