@@ -8,7 +8,7 @@ from tornado.web import url
 
 from aseagi_tasks.bulk import orders
 from aseagi_tasks.doors.monitor.api import Api
-from aseagi_tasks.doors.monitor.bulk import ACTIONS, IDENT, LISTED, order
+from aseagi_tasks.doors.monitor.bulk import ACTIONS, IDENT, LISTED, order, tend_soon
 from aseagi_tasks.doors.monitor.description import BASE, Cap, ListedRun, NewRun, Run, RunList
 
 
@@ -27,7 +27,9 @@ class Runs(Api):
 
     def _begin(self, new: NewRun) -> Run:
         given: dict[str, Any] = new.model_dump(exclude={"prefix"})
-        return _shown(orders.start(new.prefix, requested_by=self.who.name, **given))
+        run_id = orders.start(new.prefix, requested_by=self.who.name, **given)
+        tend_soon()
+        return _shown(run_id)
 
 
 class OneRun(Api):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import uuid
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from aseagi_tasks.doors.monitor.taking import Taking
 from aseagi_tasks.errors import NotFound
 from aseagi_tasks.settings import settings
 
+log = logging.getLogger(__name__)
+
 #: A run's id, as the addresses have it.
 IDENT = r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}"
 ACTIONS = ("confirm", "pause", "resume", "cancel")
@@ -33,13 +36,39 @@ WAY = (
 _FOLDER = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 
 
+def tend_soon() -> None:
+    """Have a control worker look after the runs now, for somebody who waits; without one the clock does, in a while."""
+    from aseagi_tasks.control import bulk
+
+    try:
+        services.redis().ping()  # Celery would try for long
+        bulk.apply_async(expires=15)
+    except Exception as exc:  # of a connection that goes, kombu raises an AttributeError too
+        log.info("runs are looked after later: %s", exc)
+
+
+def shown(run_id: str) -> dict[str, Any]:
+    """How a run stands. Who looks on while something is to be done at once sees it done.
+
+    Raises:
+        NotFound
+    """
+    run = orders.show(run_id)
+    is_idle = run["status"] in ("running", "finishing") and not run["jobs"]["queued"] + run["jobs"]["processing"]
+    if is_idle or run["status"] in ("scanning", "confirmed", "cancelling"):
+        tend_soon()
+    return run
+
+
 def begin(prefix: str, who: str, cap_usd: float | None, failed: bool) -> str:
     """Begin a run, which waits to be confirmed when it is quoted; its id.
 
     Raises:
         BulkRefused: the prefix or the cap is none.
     """
-    return orders.start(prefix, requested_by=who, cap_usd=cap_usd, failed=failed)
+    run_id = orders.start(prefix, requested_by=who, cap_usd=cap_usd, failed=failed)
+    tend_soon()
+    return run_id
 
 
 def order(action: str, run_id: str, who: str, cap_usd: float | None) -> str:
@@ -54,6 +83,7 @@ def order(action: str, run_id: str, who: str, cap_usd: float | None) -> str:
         orders.resume(run_id, by=who, cap_usd=cap_usd)
     else:
         (orders.pause if action == "pause" else orders.cancel)(run_id, by=who)
+    tend_soon()
     return run_id
 
 
@@ -164,7 +194,7 @@ class OneRun(Page):
 
     async def get(self, run_id: str) -> None:
         """To the page's own script only what changes."""
-        run = await self.read(orders.show, run_id)
+        run = await self.read(shown, run_id)
         name = "aseagi-bulk-run-now.html" if self.wants_fragment else "aseagi-bulk-run.html"
         self.show(name, run=run, way=_way(run["status"]), found=_found(run["scan"], run["prefix"]), span=orders.span)
 

@@ -63,7 +63,7 @@ def costs(today: date) -> dict[str, Any]:
 
 
 def of_runs() -> list[dict[str, Any]]:
-    """What the newest bulk runs have cost: the list's figures, with ``usd`` by kind and ``usd_per_thousand`` documents."""
+    """What the newest bulk runs have cost: the list's figures, ``usd`` by kind, ``usd_per_thousand`` documents."""
     found = []
     for run in orders.listed(RUNS):
         usd = services.bulk_records().costs_of(run["run_id"])

@@ -16,8 +16,8 @@ BASE = "/api/v1"
 #: Stands at the head of the description.
 ABOUT = (
     "What the monitor's pages do, for programs. Send `Authorization: Bearer TOKEN` (`aseagi api-token add`); scopes:"
-    " `read` looks, `write` hands documents in, `operate` retries and cancels jobs and runs bulk. Answers are JSON; an error is"
-    ' `{"error": class, "message": sentence}`.'
+    " `read` looks, `write` hands documents in, `operate` retries and cancels jobs and runs bulk. Answers are"
+    ' JSON; an error is `{"error": class, "message": sentence}`.'
 )
 
 

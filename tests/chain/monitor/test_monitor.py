@@ -18,9 +18,13 @@ from playwright.sync_api import Browser, Page, expect
 from reportlab.pdfgen.canvas import Canvas
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance, unsupported_method
 
+from aseagi_tasks.doors.monitor.bulk import IDENT
 from aseagi_tasks.stores.sqlite import SqliteRecords
 from tests.chain.conftest import WAIT_S, Up, until
 from tests.chain.monitor.conftest import OPERATOR, PREFIX, SECRETS, VIEWER, Asker, basic, token
+
+#: Of a bulk run that there is not.
+NO_RUN = "20200101-000000-abcdef"
 
 
 def addresses(up: Up) -> list[str]:
@@ -40,7 +44,8 @@ def addresses(up: Up) -> list[str]:
     found = []
     for pattern in json.loads(ran.stdout):
         path = pattern.removesuffix("$").replace("/?", "").replace("\\.", ".")
-        path = path.replace("(retry|cancel)", "retry").replace("([a-z.]+)", "ocr.txt")
+        path = path.replace("(retry|cancel)", "retry").replace("([a-z.]+)", "ocr.txt").replace("(json|pdf)", "json")
+        path = path.replace("(confirm|pause|resume|cancel)", "confirm").replace(f"({IDENT})", NO_RUN)
         path = re.sub(r"\(\[0-9a-f\][^)]*\)|\(\[0-9A-Za-z-\][^)]*\)", "0123456789abcdef", path)
         path = re.sub(r"\(\[0-9\][^)]*\)", "1", path)
         found.append(re.sub(r"\(\.[*+]\)|\.\*", "x", path))
@@ -52,6 +57,9 @@ def test_every_address_refuses_who_is_not_known(up: Up, base: str) -> None:
     forger = Asker(base, Authorization="Bearer aseagi_guess")
     every = [*addresses(up), "/static/css/flower.css", "/ours/monitor.js"]
     assert len(every) > 45 and "/api/worker/shutdown/x" in every and "/api/v1/jobs" in every
+    assert {"/bulk", f"/bulk/{NO_RUN}", f"/bulk/{NO_RUN}/certificate.json", f"/api/v1/bulk/{NO_RUN}/confirm"} <= {
+        *every
+    }
     for path in every:
         for who in (nobody, stranger, forger):
             for method in ("GET", "POST"):
@@ -62,7 +70,7 @@ def test_every_address_refuses_who_is_not_known(up: Up, base: str) -> None:
 
 
 def test_viewer_looks_and_changes_nothing(up: Up, viewer: Asker, operator: Asker, ids: dict[str, str]) -> None:
-    for path in ("/documents", f"/documents/{ids['02-order.pdf']}", "/jobs", "/costs", "/workers", "/tasks"):
+    for path in ("/documents", f"/documents/{ids['02-order.pdf']}", "/jobs", "/bulk", "/costs", "/workers", "/tasks"):
         assert viewer(path).status == 200, path
     before = len(operator("/api/v1/jobs").json["jobs"])
     one = operator("/api/v1/jobs").json["jobs"][0]["job_id"]
@@ -70,6 +78,11 @@ def test_viewer_looks_and_changes_nothing(up: Up, viewer: Asker, operator: Asker
         "/documents",
         f"/documents/{ids['02-order.pdf']}",
         "/jobs",
+        "/bulk",
+        "/bulk/files",
+        f"/bulk/{NO_RUN}",
+        "/api/v1/bulk",
+        f"/api/v1/bulk/{NO_RUN}/confirm",
         "/api/v1/jobs",
         f"/api/v1/jobs/{one}/retry",
         f"/api/v1/jobs/{one}/cancel",
@@ -80,6 +93,7 @@ def test_viewer_looks_and_changes_nothing(up: Up, viewer: Asker, operator: Asker
     assert len(operator("/api/v1/jobs").json["jobs"]) == before
     page = viewer(f"/documents/{ids['02-order.pdf']}").body
     assert "Process again" not in page and "Add files" not in viewer("/documents").body
+    assert "Drop files" not in viewer("/bulk").body
 
 
 def test_change_asked_for_by_another_sites_page_is_refused(operator: Asker, base: str) -> None:
@@ -220,7 +234,7 @@ def test_live_page_is_told_of_changes(up: Up, operator: Asker) -> None:
         ear.join(30)
         assert not ear.is_alive()
     first, second = [json.loads(line[5:]) for line in heard if line.startswith("data:")][:2]
-    assert first != second and set(first) == {"counts", "running"}
+    assert first != second and set(first) == {"counts", "running", "bulk"}
 
 
 def test_api_is_as_it_is_described(up: Up, base: str) -> None:
@@ -325,7 +339,7 @@ def test_flowers_own_pages_work_behind_ours(page: Page, base: str) -> None:
 def test_axe_finds_nothing_serious(page: Page, base: str, ids: dict[str, str], operator: Asker, theme: str) -> None:
     job = operator("/api/v1/jobs").json["jobs"][0]["job_id"]
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-    for path in ("/documents?q=order", f"/documents/{ids['redacted.pdf']}", "/jobs", f"/jobs/{job}", "/costs"):
+    for path in ("/documents?q=order", f"/documents/{ids['redacted.pdf']}", "/jobs", f"/jobs/{job}", "/bulk", "/costs"):
         page.goto(base + path)
         found = Axe().run(page).response["violations"]
         serious = [
@@ -339,7 +353,7 @@ def test_axe_finds_nothing_serious(page: Page, base: str, ids: dict[str, str], o
 @pytest.mark.parametrize("width", [1300, 390])
 def test_nothing_sticks_out_at_any_width(page: Page, base: str, ids: dict[str, str], width: int) -> None:
     page.set_viewport_size({"width": width, "height": 850})
-    for path in ("/documents", f"/documents/{ids['06-stamped-filing.pdf']}?page=2", "/jobs", "/costs"):
+    for path in ("/documents", f"/documents/{ids['06-stamped-filing.pdf']}?page=2", "/jobs", "/bulk", "/costs"):
         page.goto(base + path)
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, (path, wide)
