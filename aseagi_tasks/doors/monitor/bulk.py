@@ -7,6 +7,7 @@ import re
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tornado.web import HTTPError, url
@@ -19,6 +20,7 @@ from aseagi_tasks.doors.monitor.sending import Named, Sending
 from aseagi_tasks.doors.monitor.taking import Taking
 from aseagi_tasks.errors import NotFound
 from aseagi_tasks.settings import settings
+from aseagi_tasks.stages.fetch import digest
 
 log = logging.getLogger(__name__)
 
@@ -122,15 +124,26 @@ def put_down(path: Path, folder: str) -> str:
     from aseagi_tasks.stages.intake import examine
 
     check_disk()
-    storage, stem, suffix = services.storage(), path.stem, path.suffix
+    storage, number, key = services.storage(), 1, keys.dropped(folder, path.name)
     if not is_heic(path):
         examine(path, path.name, "", max_bytes=settings().max_bytes)
-    size, number, key = path.stat().st_size, 1, keys.dropped(folder, path.name)
-    while (there := storage.stat(key)) is not None and there.bytes != size:
+    while not (is_same := _is_same(path, key)) and storage.stat(key) is not None:  # another of that name
         number += 1
-        key = keys.dropped(folder, f"{stem} ({number}){suffix}")
-    storage.upload(path, key)
+        key = keys.dropped(folder, f"{path.stem} ({number}){path.suffix}")
+    if not is_same:
+        storage.upload(path, key)
     return key
+
+
+def _is_same(path: Path, key: str) -> bool:
+    """Whether these bytes are there already: a browser sends again what it heard no answer to."""
+    there = services.storage().stat(key)
+    if there is None or there.bytes != path.stat().st_size:
+        return False
+    with TemporaryDirectory(dir=settings().scratch_root) as scratch:
+        other = Path(scratch) / "other"
+        services.storage().download(key, other)
+        return digest(other) == digest(path)
 
 
 def new_folder(now: datetime) -> str:

@@ -128,7 +128,10 @@ def usd(amount: float) -> str:
 
 
 def amount(low: float, high: float, unit: str = "") -> str:
-    """A range with its unit; one figure where both ends read the same."""
+    """A range with its unit; one figure where both ends read the same. Hours are said in what suits them."""
+    if unit == "hours":
+        size, unit = next(((size, name) for size, name in _TIMES if high * size < 90), (1.0, unit))
+        low, high = low * size, high * size
     ends = [_figure(value, unit) for value in (low, high)]
     said = ends[0] if ends[0] == ends[1] else " – ".join(ends)
     return said if unit.upper() == "USD" or not unit else f"{said} {unit}"
@@ -137,7 +140,11 @@ def amount(low: float, high: float, unit: str = "") -> str:
 def _figure(value: float, unit: str) -> str:
     if unit.upper() == "USD":
         return f"${value:,.2f}" if value >= 0.01 or value == 0 else f"${value:.4f}"
-    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:,.2g}"
+    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:,.1f}"
+
+
+#: How many of them an hour has; 90 and more are said in the next one.
+_TIMES = ((3600.0, "seconds"), (60.0, "minutes"))
 
 
 def plural(count: int, noun: str) -> str:

@@ -16,9 +16,9 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders, HTTPInputError, _parse_header
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from aseagi_tasks.admission import check_disk
+from aseagi_tasks.admission import check_disk, is_disk_full
 from aseagi_tasks.doors.monitor.access import SAFE, Guard, in_background
-from aseagi_tasks.errors import AseagiError, TooLarge
+from aseagi_tasks.errors import AseagiError, DiskFull, TooLarge
 from aseagi_tasks.settings import settings
 
 #: What a form may need beside its files; the Droplet's nginx lets as much pass.
@@ -279,7 +279,9 @@ class Taking(Guard, RequestHandler):
         try:
             await in_background(work, self._body)
         except Exception as exc:
-            self._problem_with_it = exc
+            conf = settings()
+            full = DiskFull(str(conf.scratch_root), 0, conf.min_free_mb, "ASEAGI_SCRATCH")
+            self._problem_with_it = full if is_disk_full(exc) else exc
             self._clear()
 
     async def sent(self) -> list[Path]:
