@@ -209,7 +209,8 @@ class OneRun(Page):
         """To the page's own script only what changes."""
         run = await self.read(shown, run_id)
         name = "aseagi-bulk-run-now.html" if self.wants_fragment else "aseagi-bulk-run.html"
-        self.show(name, run=run, way=_way(run["status"]), found=_found(run["scan"], run["prefix"]), span=orders.span)
+        found, way = _found(run["scan"], run["prefix"]), _way(run["status"])
+        self.show(name, run=run, way=way, found=found, span=orders.span, took=_took(run))
 
     async def post(self, run_id: str) -> None:
         """Confirm, pause, resume or cancel it."""
@@ -234,6 +235,13 @@ def _way(status: str) -> list[tuple[str, str]]:
     is_over = status in ("completed", "cancelled")
     here = "cancelled" if status == "cancelled" else "ended" if is_over else "running"
     return [(name, "ended" if number < at else here if number == at else "") for number, (name, _) in enumerate(WAY)]
+
+
+def _took(run: dict[str, Any]) -> float | None:
+    """Seconds from a run's beginning to its end."""
+    if run["started_at"] is None or run["finished_at"] is None:
+        return None
+    return (datetime.fromisoformat(run["finished_at"]) - datetime.fromisoformat(run["started_at"])).total_seconds()
 
 
 def _found(scan: dict[str, Any], prefix: str) -> list[tuple[str, int, str]]:

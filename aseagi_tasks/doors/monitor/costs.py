@@ -15,8 +15,8 @@ from aseagi_tasks.stores.records import Day
 
 KINDS = ("gpu", "claude", "storage")
 DAYS = 30
-#: Bulk runs that are listed.
-RUNS = 10
+#: Bulk runs that are listed, of so many.
+RUNS, LOOKED_AT = 10, 100
 
 
 class Total(NamedTuple):
@@ -63,9 +63,12 @@ def costs(today: date) -> dict[str, Any]:
 
 
 def of_runs() -> list[dict[str, Any]]:
-    """What the newest bulk runs have cost: the list's figures, ``usd`` by kind, ``usd_per_thousand`` documents."""
+    """What the newest bulk runs have cost: the list's figures, ``usd`` by kind, ``usd_per_thousand`` documents.
+
+    A run of which nothing was begun is left out.
+    """
     found = []
-    for run in orders.listed(RUNS):
+    for run in [run for run in orders.listed(LOOKED_AT) if run["done"] or run["spent_usd"]][:RUNS]:
         usd = services.bulk_records().costs_of(run["run_id"])
         per_thousand = 1000 * run["spent_usd"] / run["done"] if run["done"] else None
         found.append({**run, "usd": usd, "usd_per_thousand": per_thousand})

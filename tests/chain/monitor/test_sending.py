@@ -13,7 +13,7 @@ import pikepdf
 from tests.chain.conftest import Up, until
 from tests.chain.monitor.conftest import OPERATOR, PREFIX, Asker, basic
 
-LARGE = 110_000_000
+LARGE = 101_000_000
 BEFORE = b'--x\r\nContent-Disposition: form-data; name="file"; filename="large.pdf"\r\n\r\n'
 AFTER = b"\r\n--x--\r\n"
 FORM = {"Content-Type": "multipart/form-data; boundary=x", "Authorization": basic(OPERATOR)}
