@@ -8,6 +8,7 @@ import ssl
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from reportlab.pdfgen.canvas import Canvas
 
+from aseagi_tasks.stores.bulk_records import BulkRun, Quote, QuoteLine, Scan
+from aseagi_tasks.stores.sqlite_bulk import SqliteBulk
 from tests.chain.conftest import Up
 
 PREFIX = "/desk"
@@ -117,6 +120,32 @@ def ids(operator: Asker) -> dict[str, str]:
     """Document ids by file name."""
     hits = operator("/api/v1/documents?limit=200").json["hits"]
     return {hit["document"]["name"]: hit["document"]["document_id"] for hit in hits}
+
+
+@pytest.fixture(scope="package")
+def paused(up: Up) -> str:
+    """A bulk run of very many documents that was paused on its way: its id."""
+    records, now = SqliteBulk(up.home / "records.sqlite3"), datetime.now(UTC)
+    run_id, prefix = "20261120-120000-abcdef", "raw/Law office/Boxes 1 to 400, scanned in the spring of 2026/"
+    records.add_run(BulkRun(run_id=run_id, prefix=prefix, requested_by="ann", created_at=now - timedelta(hours=9)))
+    scan = Scan(keys=1_250_000, bytes=10**12, todo=1_000_000, done=200_000, failed=1_200, unrested=3, refused=48_797)
+    how = "Of 30 files that were opened, of all sizes, each has 4.2 pages (1 to 310); the range is what such a sample allows."
+    lines = (
+        QuoteLine(what="pages", low=3_900_000, high=4_800_000, unit="pages", how=how),
+        QuoteLine(what="Claude", low=9_100, high=14_250.5, unit="USD", how=how),
+        QuoteLine(what="hours", low=61, high=140, unit="hours", how=how),
+    )
+    quote = Quote(
+        documents=1_000_000,
+        pages=(3_900_000, 4_800_000),
+        usd=(9_100, 14_250.5),
+        hours=(61, 140),
+        document_usd=0.02,
+        lines=lines,
+    )
+    changes = {"scan": scan, "quote": quote, "cap_usd": 12_000.0, "started_at": now - timedelta(hours=8), "fed": 10_000}
+    records.move_run(run_id, ["scanning"], "paused", reason="paused by ann", **changes)
+    return run_id
 
 
 def token(up: Up, name: str, *scopes: str) -> str:
