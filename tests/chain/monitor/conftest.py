@@ -129,7 +129,7 @@ def paused(up: Up) -> str:
     run_id, prefix = "20261120-120000-abcdef", "raw/Law office/Boxes 1 to 400, scanned in the spring of 2026/"
     records.add_run(BulkRun(run_id=run_id, prefix=prefix, requested_by="ann", created_at=now - timedelta(hours=9)))
     scan = Scan(keys=1_250_000, bytes=10**12, todo=1_000_000, done=200_000, failed=1_200, unrested=3, refused=48_797)
-    how = "Of 30 files that were opened, of all sizes, each has 4.2 pages (1 to 310); the range is what such a sample allows."
+    how = "Of 30 files that were opened, of all sizes, each has 4.2 pages (1 to 310); so many more may others have."
     lines = (
         QuoteLine(what="pages", low=3_900_000, high=4_800_000, unit="pages", how=how),
         QuoteLine(what="Claude", low=9_100, high=14_250.5, unit="USD", how=how),
