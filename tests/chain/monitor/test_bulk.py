@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from reportlab.pdfgen.canvas import Canvas
 
 from aseagi_tasks.stores.sqlite import SqliteRecords
-from tests.chain.conftest import Up, until
+from tests.chain.conftest import WAIT_S, Up, until
 from tests.chain.monitor.conftest import OPERATOR, Asker, basic
 from tests.chain.monitor.screens import keep, serious
 from tests.unit.test_sent_files import form
@@ -38,7 +38,7 @@ def test_person_drops_files_confirms_the_quote_and_gets_the_certificate(
     keep(page, "bulk-refused")
     page.get_by_role("button", name="Go on without them").click()
     confirm = page.get_by_role("button", name="Confirm and begin")
-    expect(confirm).to_be_visible(timeout=60_000)
+    expect(confirm).to_be_visible(timeout=WAIT_S * 1000)
     quote = page.locator("section").filter(has=page.get_by_role("heading", name="Quote", exact=True))
     expect(quote.locator("tr").filter(has_text="pages").first).to_contain_text("3 pages")
     expect(quote).to_contain_text("$")
@@ -49,7 +49,7 @@ def test_person_drops_files_confirms_the_quote_and_gets_the_certificate(
     assert "How it was reckoned" in seen and "Confirm and begin" not in seen and "Cancel the run" not in seen
     page.get_by_label("Spend at most, in dollars").fill("2.50")
     confirm.click()
-    expect(page.locator(".a-said")).to_contain_text("3 of 3 documents ended", timeout=60_000)
+    expect(page.locator(".a-said")).to_contain_text("3 of 3 documents ended", timeout=WAIT_S * 1000)
     keep(page, "bulk-ended")
     with page.expect_download() as download:
         page.get_by_role("link", name="to check by program (JSON)").click()

@@ -278,6 +278,7 @@ def test_person_searches_opens_sees_the_evidence_and_downloads(page: Page, base:
     page.get_by_role("link", name=re.compile("Notice of Motion")).click()
     fact = page.locator(".a-fact-list > div").filter(has_text="case number")
     expect(fact).to_contain_text("23CV998417")
+    page.wait_for_load_state()  # until then nothing hears that the pointer is over it
     fact.hover()
     box = page.locator(".a-box.a-lit")
     expect(box).to_have_count(1)
