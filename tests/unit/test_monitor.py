@@ -124,6 +124,7 @@ def test_flower_remembers_so_many_tasks_and_workers_and_no_more() -> None:
         (1_200, 1_450.4, "pages", "1,200 – 1,450 pages"),
         (0, 0, "USD", "$0.00"),
         (0.004, 1.25, "USD", "$0.0040 – $1.25"),
+        (999.5, 14_250.4, "USD", "$999.50 – $14,250"),
         (0.00022, 0.018, "hours", "0.8 – 65 seconds"),
         (0.1, 1.2, "hours", "6 – 72 minutes"),
         (1.25, 30, "hours", "1.2 – 30 hours"),

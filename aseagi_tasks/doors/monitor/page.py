@@ -139,6 +139,8 @@ def amount(low: float, high: float, unit: str = "") -> str:
 
 def _figure(value: float, unit: str) -> str:
     if unit.upper() == "USD":
+        if value >= 1_000:
+            return f"${value:,.0f}"
         return f"${value:,.2f}" if value >= 0.01 or value == 0 else f"${value:.4f}"
     return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:,.1f}"
 
