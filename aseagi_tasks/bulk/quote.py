@@ -154,7 +154,7 @@ def claude_line(documents: int, pages: Pages, known: Measured, conf: Settings) -
         said = f"{len(paid)} documents that {model} was asked about cost ${page_usd:.5f} a page, {way}"
     else:
         many = max(1, documents)
-        low = documents * _document_usd(model, pages.low / many, batch=batch, low=True)
+        low = documents * _document_usd(model, pages.low / many, batch=batch, low=True) / SPARE
         high = documents * _document_usd(model, pages.high / many, batch=batch, low=False)
         said = f"Too few documents were done to go by: by tokens at {model}'s prices of {prices.AS_OF}, {way}"
     expected = high * SPARE
