@@ -1,6 +1,7 @@
 """Where things are in the bucket: every key is made here and nowhere else.
 
     raw/YYYY/MM/DD/<document_id>.<ext>
+    raw/dropped/<folder>/<name>
     processed/YYYY/MM/DD/<document_id>/{ocr.txt, ocr.json.gz, analysis.json, thumbnail.jpg, searchable.pdf,
         metadata.json}
     processed/YYYY/MM/DD/<document_id>/versions/<job_id>/{analysis.json, metadata.json}
@@ -56,6 +57,11 @@ CONTENT_TYPES = {
 def raw(document_id: str, media_type: MediaType, day: date) -> str:
     """Where intake puts a document's original bytes."""
     return f"raw/{day:%Y/%m/%d}/{document_id}.{EXTENSIONS[media_type]}"
+
+
+def dropped(folder: str = "", name: str = "") -> str:
+    """Where a file is put that was dropped for a bulk run; with less the prefix of those dropped together, of all."""
+    return f"raw/dropped/{folder}/{name}" if folder else "raw/dropped/"
 
 
 def processed(document_id: str, day: date) -> str:

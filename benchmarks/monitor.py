@@ -1,6 +1,6 @@
 """The monitor's pages over many documents in PostgreSQL, and its memory after many task events.
 
-    python benchmarks/monitor.py [--documents 1000000] [--events 100000]
+    python benchmarks/monitor.py [--documents 1000000] [--events 100000]   # --documents 0: the memory only
 
 A real stack with its records in PostgreSQL (through a server that speaks PostgREST) processes two samples; then each
 page is asked for in turn over HTTP. Prints p50 and p95 per page; goal: p95 of 200 ms. Loading takes most of the time.
@@ -71,12 +71,12 @@ def pages(base: str, count: int) -> dict[str, str]:
     }
 
 
-def send_events(count: int) -> None:
+def send_events(count: int, first: int) -> None:
     """Events as workers send them: received, started, succeeded."""
     from aseagi_tasks.celery import app
 
     with app.connection() as connection, app.events.Dispatcher(connection, hostname="bench@here") as dispatcher:
-        for number in range(count // 3):
+        for number in range(first, first + count // 3):
             ident = str(uuid.UUID(int=number))
             dispatcher.send("task-received", uuid=ident, name="aseagi.ocr", args="['x']", kwargs="{}")
             dispatcher.send("task-started", uuid=ident)
@@ -88,6 +88,10 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=1_000_000)
     parser.add_argument("--events", type=int, default=100_000)
     given = parser.parse_args()
+    if not given.documents:
+        with TemporaryDirectory(prefix="aseagi-bench-", ignore_cleanup_errors=True) as folder, Up(Path(folder)) as up:
+            remember(up, given.events)
+        return
     tuning = ("shared_buffers=2GB", "max_wal_size=8GB", "jit=off", "max_connections=200")
     with (
         TemporaryDirectory(prefix="aseagi-bench-", ignore_cleanup_errors=True) as folder,
@@ -108,14 +112,30 @@ def main() -> None:
             with Up(home, *files, **settings) as up:
                 base = f"http://127.0.0.1:{up.port}"
                 measure(base, pages(base, given.documents))
-                monitor = next(child.pid for child in up.stack.children() if child.name == "monitor")
-                os.environ["ASEAGI_HOME"] = str(home)
-                before = memory_mb(monitor)
-                for part in range(1, 4):
-                    send_events(given.events // 3)
-                    time.sleep(5)
-                    now = memory_mb(monitor)
-                    print(f"monitor after {part * given.events // 3:,} events: {now:.0f} MB (at first {before:.0f})")
+                remember(up, given.events)
+
+
+def remember(up: Up, events: int) -> None:
+    """Print the monitor's memory as events come in by the stack's own queue."""
+    monitor = next(child.pid for child in up.stack.children() if child.name == "monitor")
+    os.environ["ASEAGI_HOME"] = str(up.home)
+    before = memory_mb(monitor)
+    for part in range(1, 7):
+        send_events(events // 6, events // 6 * (part - 1))
+        while abs(memory_mb(monitor) - (now := memory_mb(monitor))) > 0.5 or is_busy(monitor):
+            time.sleep(1)
+        print(f"monitor after {part * events // 6:,} events: {now:.0f} MB (at first {before:.0f})")
+
+
+def is_busy(pid: int) -> bool:
+    """Whether a process computes: what was sent is not taken in yet."""
+
+    def ticks() -> int:
+        return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+
+    before = ticks()
+    time.sleep(1)
+    return ticks() - before > 20
 
 
 def measure(base: str, asked: dict[str, str]) -> None:

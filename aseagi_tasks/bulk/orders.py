@@ -302,7 +302,8 @@ def _low_cap(run: BulkRun) -> str | None:
 def span(seconds: float) -> str:
     """So long, in words."""
     if seconds < 90:
-        return f"{max(1, round(seconds))} seconds"
+        count = max(1, round(seconds))
+        return f"{count} second{'' if count == 1 else 's'}"
     return f"{round(seconds / 60)} minutes" if seconds < 5400 else f"{seconds / 3600:,.1f} hours"
 
 

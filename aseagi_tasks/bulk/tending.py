@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 
-from aseagi_tasks import services
+from aseagi_tasks import keys, services
 from aseagi_tasks.admission import feed_if_possible, go_on
 from aseagi_tasks.bulk import ending, orders
 from aseagi_tasks.bulk.scanning import scan_on, todo
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 STEP_S, HOLD_S, KEPT_S = 8.0, 120.0, 600.0
 #: Open jobs of one run, and how many are registered together; the rest waits as nothing but lines in the bucket.
 AHEAD, TOGETHER = 10_000, 500
+DAY_S = 86_400.0
 #: Sums of fractions of a cent.
 _NOTHING = 1e-9
 
@@ -117,7 +118,7 @@ def _scan(run: BulkRun, at: _Round) -> None:
             records=records,
             storage=services.storage(),
             failed=run.failed,
-            rest_s=conf.bulk_rest_s,
+            rest_s=_rest_s(run.prefix),
             now=at.now,
             enough=lambda: time.monotonic() >= at.until,
         )
@@ -143,6 +144,11 @@ def _scan(run: BulkRun, at: _Round) -> None:
     quoted = records.move_run(run.run_id, ["scanning"], "waiting", quote=quote)
     if quoted is not None:
         _confirm(quoted)
+
+
+def _rest_s(prefix: str) -> float:
+    """What is dropped on the monitor's page is in the bucket when it is whole, whatever the bucket's clock says."""
+    return -DAY_S if prefix.startswith(keys.dropped()) else settings().bulk_rest_s
 
 
 def _confirm(run: BulkRun) -> None:

@@ -50,7 +50,7 @@ def prepare(conf: Settings) -> None:
         path.chmod(0o711)
     _redis(conf)
     _tunnel(conf)
-    _placeholder(conf)
+    placeholder(conf)
     (conf.home / "run" / "nginx.conf").write_text(nginx_configuration(conf))
 
 
@@ -69,7 +69,7 @@ def nginx_configuration(conf: Settings) -> str:
         "GATEWAY_PORT": conf.gateway_port,
         "BOT_PORT": conf.telegram_webhook_port,
         "MONITOR_PORT": conf.monitor_port,
-        "MAX_BYTES": conf.max_bytes,
+        "MAX_BYTES": conf.max_bytes + (1 << 20),  # a form has more than its file
     }
     return filled(ROOT / "droplet" / "nginx" / "nginx.conf", values)
 
@@ -132,7 +132,7 @@ def _tunnel(conf: Settings) -> None:
     (conf.home / "run" / "stunnel.conf").write_text(text)
 
 
-def _placeholder(conf: Settings) -> None:
+def placeholder(conf: Settings) -> None:
     """nginx does not start without a certificate, and certbot gets none without nginx."""
     chain, key_file = conf.home / "tls" / "fullchain.pem", conf.home / "tls" / "privkey.pem"
     if chain.exists() and key_file.exists():

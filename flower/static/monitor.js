@@ -38,8 +38,15 @@ if (live) {
     try {
       const chosen = new Set([...live.querySelectorAll("input:checked")].map((box) => box.value));
       const rows = await fragment(location.href);
+      const typed = [...live.querySelectorAll("[data-keep]")].filter((field) => field.value !== field.defaultValue);
+      const kept = new Map(typed.map((field) => [field.name, field.value]));
+      const at = live.contains(document.activeElement) ? document.activeElement.name : null;
       live.innerHTML = rows;
       for (const box of live.querySelectorAll("input[type=checkbox]")) box.checked = chosen.has(box.value);
+      for (const field of live.querySelectorAll("[data-keep]")) {
+        if (kept.has(field.name)) field.value = kept.get(field.name);
+        if (field.name === at) field.focus();
+      }
       say("Live");
     } catch { say("The monitor does not answer; trying again"); }
     busy = false;
@@ -57,6 +64,7 @@ if (live) {
     if (document.hidden) { stream?.close(); stream = null; } else if (!stream) { open(); renew(); }
   });
   open();
+  setInterval(() => { if (!document.hidden) renew(); }, 30000);  // what only the time has changed
 }
 
 // -- facts and their places, linked both ways
@@ -111,5 +119,81 @@ for (const form of document.querySelectorAll("form[data-upload]")) {
   document.addEventListener("drop", (event) => {
     stop(event);
     if (event.dataTransfer.files.length) { input.files = event.dataTransfer.files; form.submit(); }
+  });
+}
+
+// -- files for a bulk run: sent one after another, however many; those that are refused are named before it goes on
+const inside = async (entry) => {
+  if (entry.isFile) return [await new Promise((done, failed) => entry.file(done, failed))];
+  const reader = entry.createReader(), found = [];
+  for (;;) {  // a folder is read in parts
+    const some = await new Promise((done, failed) => reader.readEntries(done, failed));
+    if (!some.length) return found;
+    for (const one of some) found.push(...await inside(one));
+  }
+};
+for (const form of document.querySelectorAll("form[data-drop]")) {
+  const input = form.querySelector("input[type=file]"), bar = form.querySelector("progress");
+  const state = form.querySelector("[data-drop-state]"), list = form.querySelector("[data-drop-refused]");
+  const on = form.querySelector("[data-drop-on]"), next = document.querySelector(form.dataset.drop);
+  const say = (text) => { state.textContent = text; };
+  const goOn = (prefix) => { next.elements.prefix.value = prefix; next.elements.failed.checked = false; next.submit(); };
+  const sendOne = async (file, folder) => {
+    const body = new FormData();
+    body.append("_xsrf", form.elements._xsrf.value);
+    if (folder) body.append("folder", folder);
+    body.append("file", file);
+    for (let tries = 1; ; tries++) {
+      try {
+        const answer = await fetch(form.action, { method: "POST", body, headers: { "X-Fragment": "1" }, credentials: "same-origin" });
+        if (answer.ok) return answer.json();
+        if (answer.status === 413) return { refused: [`${file.name} is too large.`] };
+        if (answer.status < 500 && answer.status !== 429) throw new Error(`${file.name} was not taken (${answer.status}). Load the page again.`);
+      } catch (error) {
+        if (!(error instanceof TypeError)) throw error;  // a TypeError: the network
+      }
+      if (tries === 5) throw new Error(`${file.name} could not be sent. What was sent before it is in the bucket.`);
+      await new Promise((done) => setTimeout(done, 1000 * tries));
+    }
+  };
+  let busy = false;
+  const send = async (files) => {
+    if (busy || !files.length) return;
+    busy = true;
+    const whole = files.reduce((sum, file) => sum + file.size, 0) || 1;
+    let folder = "", prefix = "", bytes = 0, refused = 0;
+    list.replaceChildren();
+    list.hidden = on.hidden = true;
+    bar.hidden = false;
+    try {
+      for (const [number, file] of files.entries()) {
+        say(`Sending ${number + 1} of ${files.length}: ${file.name}`);
+        const answer = await sendOne(file, folder);
+        folder = answer.folder ?? folder;
+        if (!answer.refused.length) prefix = answer.prefix;
+        for (const why of answer.refused) {
+          refused += 1;
+          list.appendChild(document.createElement("li")).textContent = why;
+        }
+        bytes += file.size;
+        bar.value = bytes / whole;
+      }
+      list.hidden = !refused;
+      if (!refused) { say(`All ${files.length} are sent.`); goOn(prefix); return; }
+      say(prefix ? `${files.length - refused} of ${files.length} are sent; refused:` : "None of them is a document:");
+      on.hidden = !prefix;
+      on.onclick = () => goOn(prefix);
+    } catch (error) { say(error.message); }
+    busy = false;
+  };
+  input.addEventListener("change", () => send([...input.files]));
+  const mark = (event) => { event.preventDefault(); document.body.classList.toggle("a-dropping", event.type === "dragover"); };
+  document.addEventListener("dragover", mark);
+  document.addEventListener("dragleave", mark);
+  document.addEventListener("drop", async (event) => {
+    mark(event);
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+    const plain = [...event.dataTransfer.files];
+    send(entries.length ? (await Promise.all(entries.map(inside))).flat() : plain);
   });
 }

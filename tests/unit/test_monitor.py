@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from aseagi_tasks.doors.monitor.access import credentials
 from aseagi_tasks.doors.monitor.costs import added_up, plot
 from aseagi_tasks.doors.monitor.description import CALLS, openapi
-from aseagi_tasks.doors.monitor.page import ago, usd
+from aseagi_tasks.doors.monitor.page import ago, amount, usd
 from aseagi_tasks.errors import ConfigError
 from aseagi_tasks.settings import load
 from aseagi_tasks.stores.records import Day
@@ -106,3 +107,28 @@ def test_description_of_the_api_has_every_call_and_its_scope() -> None:
         assert call.scope in said["description"] and said["responses"]["401"]
     names = set(described["components"]["schemas"])
     assert {"Job", "Document", "Hit", "Problem", "NewJob"} <= names
+
+
+def test_flower_remembers_so_many_tasks_and_workers_and_no_more() -> None:
+    """`benchmarks/monitor.py --documents 0` measures what that comes to."""
+    tree = ast.parse((Path(__file__).parents[2] / "flower" / "flowerconfig.py").read_text())
+    set_to = {ast.unparse(one.targets[0]): one.value for one in ast.walk(tree) if isinstance(one, ast.Assign)}
+    assert ast.literal_eval(set_to["max_tasks"]) <= 10_000 and ast.literal_eval(set_to["max_workers"]) <= 500
+    assert ast.literal_eval(set_to["persistent"]) is False
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "unit", "said"),
+    [
+        (3, 3, "documents", "3 documents"),
+        (1_200, 1_450.4, "pages", "1,200 – 1,450 pages"),
+        (0, 0, "USD", "$0.00"),
+        (0.004, 1.25, "USD", "$0.0040 – $1.25"),
+        (999.5, 14_250.4, "USD", "$999.50 – $14,250"),
+        (0.00022, 0.018, "hours", "0.8 – 65 seconds"),
+        (0.1, 1.2, "hours", "6 – 72 minutes"),
+        (1.25, 30, "hours", "1.2 – 30 hours"),
+    ],
+)
+def test_range_is_said_in_what_suits_it(low: float, high: float, unit: str, said: str) -> None:
+    assert amount(low, high, unit) == said

@@ -143,11 +143,16 @@ class Guard(RequestHandler):
         site, origin = self.request.headers.get("Sec-Fetch-Site"), self.request.headers.get("Origin")
         if site not in (None, "same-origin") or (origin and urlsplit(origin).netloc != self.request.host):
             return True
-        if (site or origin) and getattr(self, "wants_form_token", False):
-            try:
-                RequestHandler.check_xsrf_cookie(self)
-            except HTTPError:
-                return True
+        return getattr(self, "wants_form_token", False) and self.lacks_form_token()
+
+    def lacks_form_token(self) -> bool:
+        """Whether a browser sent a form without the token that our pages put into theirs."""
+        if not (self.request.headers.get("Sec-Fetch-Site") or self.request.headers.get("Origin")):
+            return False
+        try:
+            RequestHandler.check_xsrf_cookie(self)
+        except HTTPError:
+            return True
         return False
 
 

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from tornado.web import HTTPError, RequestHandler, url
@@ -32,13 +32,18 @@ from aseagi_tasks.doors.monitor.description import (
     JobWithEvents,
     NewJob,
     Problem,
+    RunCost,
     Signed,
     openapi,
 )
-from aseagi_tasks.doors.monitor.documents import SIGNED_FOR_S, file_key
+from aseagi_tasks.doors.monitor.documents import file_key, take_in
 from aseagi_tasks.doors.monitor.jobs import change_jobs
-from aseagi_tasks.errors import AseagiError, ConfigError, DocumentError, NotFound, TransientError
+from aseagi_tasks.doors.monitor.sending import SIGNED_FOR_S
+from aseagi_tasks.doors.monitor.taking import Taking
+from aseagi_tasks.errors import AseagiError, BulkRefused, ConfigError, DocumentError, NotFound, TransientError
 from aseagi_tasks.stores.records import Hit, Wanted
+
+B = TypeVar("B", bound=BaseModel)
 
 
 class Api(Guard, RequestHandler):
@@ -60,7 +65,9 @@ class Api(Guard, RequestHandler):
         async def doing() -> Any:
             return await in_background(work, *arguments)
 
-        self._send(await audited(self.who, what, detail, doing), 201 if what == "create job" else 200)
+        self._send(
+            await audited(self.who, what, detail, doing), 201 if what in ("create job", "upload", "bulk start") else 200
+        )
 
     def _send(self, value: BaseModel, status: int = 200) -> None:
         self.set_status(status)
@@ -80,6 +87,15 @@ class Api(Guard, RequestHandler):
         if not (given.isascii() and given.isdecimal()) or not low <= int(given) <= high:
             raise HTTPError(400, f"{name} is a whole number from {low} to {high}.")
         return int(given)
+
+    def body(self, model: type[B]) -> B:
+        """The body as one of the description's models."""
+        try:
+            return model.model_validate_json(self.request.body)
+        except ValidationError as exc:
+            first = exc.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"])) or "the body"
+            raise HTTPError(400, f"{where}: {first['msg']}.".replace("%", "%%")) from None
 
     def refuse(self, status: int, message: str) -> None:
         """As every other error."""
@@ -102,7 +118,7 @@ class Api(Guard, RequestHandler):
         super()._handle_request_exception(exc)
 
 
-_STATUSES = ((NotFound, 404), (DocumentError, 422), (TransientError, 503), (ConfigError, 400))
+_STATUSES = ((NotFound, 404), (BulkRefused, 409), (DocumentError, 422), (TransientError, 503), (ConfigError, 400))
 
 
 class Jobs(Api):
@@ -120,12 +136,7 @@ class Jobs(Api):
 
     async def post(self) -> None:
         """Queue a source that is in the bucket."""
-        try:
-            new = NewJob.model_validate_json(self.request.body)
-        except ValidationError as exc:
-            first = exc.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"])) or "the body"
-            raise HTTPError(400, f"{where}: {first['msg']}.".replace("%", "%%")) from None
+        new = self.body(NewJob)
         await self.change("create job", {"source": new.source}, partial(_create, new, self.who.name))
 
 
@@ -161,8 +172,18 @@ class ChangeJob(Api):
         await self.change(action, {"jobs": [ident]}, lambda: Created(job_id=change_jobs(action, [ident])[0]))
 
 
-class Documents(Api):
-    """Search, or list."""
+class Documents(Taking, Api):
+    """Search, or list; the way in for a file."""
+
+    changes: Scope = "write"
+    takes_whole = True
+
+    async def post(self) -> None:
+        """Take the body in as a document; ``name`` is its name."""
+        if self.asked("name") is None:
+            raise HTTPError(400, "name is missing: the file's name.")
+        (path,) = await self.sent()
+        await self.change("upload", {"name": path.name}, lambda: Created(job_id=take_in(path, self.who.name)))
 
     async def get(self) -> None:
         """``q`` searches, the other arguments filter."""
@@ -231,6 +252,7 @@ def _costs() -> CostReport:
         month_completed=month.completed,
         month_usd_per_thousand=month.per_thousand,
         days=found["days"],
+        runs=[RunCost.model_validate(run) for run in found["runs"]],
     )
 
 

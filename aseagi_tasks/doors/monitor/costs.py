@@ -1,4 +1,4 @@
-"""The costs: today, this month, per 1,000 documents, by kind, day by day as a picture drawn here."""
+"""The costs: today, this month, per 1,000 documents, by kind, by bulk run, day by day as a picture drawn here."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 from tornado.web import url
 
 from aseagi_tasks import services
+from aseagi_tasks.bulk import orders
 from aseagi_tasks.doors.monitor.page import Page
 from aseagi_tasks.stores.records import Day
 
 KINDS = ("gpu", "claude", "storage")
 DAYS = 30
+#: Bulk runs that are listed, of so many.
+RUNS, LOOKED_AT = 10, 100
 
 
 class Total(NamedTuple):
@@ -55,7 +58,21 @@ def costs(today: date) -> dict[str, Any]:
         "month": added_up(month),
         "window": added_up(every),
         "days": every,
+        "runs": of_runs(),
     }
+
+
+def of_runs() -> list[dict[str, Any]]:
+    """What the newest bulk runs have cost: the list's figures, ``usd`` by kind, ``usd_per_thousand`` documents.
+
+    A run of which nothing was begun is left out.
+    """
+    found = []
+    for run in [run for run in orders.listed(LOOKED_AT) if run["done"] or run["spent_usd"]][:RUNS]:
+        usd = services.bulk_records().costs_of(run["run_id"])
+        per_thousand = 1000 * run["spent_usd"] / run["done"] if run["done"] else None
+        found.append({**run, "usd": usd, "usd_per_thousand": per_thousand})
+    return found
 
 
 def _dates(first: date, last: date) -> list[date]:

@@ -16,8 +16,8 @@ BASE = "/api/v1"
 #: Stands at the head of the description.
 ABOUT = (
     "What the monitor's pages do, for programs. Send `Authorization: Bearer TOKEN` (`aseagi api-token add`); scopes:"
-    " `read` looks, `write` hands documents in, `operate` retries and cancels. Answers are JSON; an error is"
-    ' `{"error": class, "message": sentence}`.'
+    " `read` looks, `write` hands documents in, `operate` retries and cancels jobs and runs bulk. Answers are"
+    ' JSON; an error is `{"error": class, "message": sentence}`.'
 )
 
 
@@ -76,14 +76,103 @@ class Signed(BaseModel):
     expires_s: int
 
 
+class RunCost(BaseModel):
+    """What a bulk run has cost: USD by kind, machines' rent in its time included; null cap: none was set yet."""
+
+    run_id: str
+    prefix: str
+    status: str
+    done: int
+    usd: dict[str, float]
+    spent_usd: float
+    cap_usd: float | None
+    usd_per_thousand: float | None
+
+
 class CostReport(BaseModel):
-    """USD by kind; per 1,000 completed documents, null without any."""
+    """USD by kind; per 1,000 completed documents, null without any; the newest bulk runs."""
 
     today_usd: dict[str, float]
     month_usd: dict[str, float]
     month_completed: int
     month_usd_per_thousand: float | None
     days: list[Day]
+    runs: list[RunCost]
+
+
+class Cap(BaseModel):
+    """What a run may spend at most, in USD; null: as named before, else the quote's upper bound."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cap_usd: float | None = Field(None, ge=0, lt=1e9)
+
+
+class NewRun(Cap):
+    """What is to be looked through. ``failed``: also what failed before; ``unattended``: it confirms itself up to the
+    limit that is set (ASEAGI_BULK_UNATTENDED_USD)."""
+
+    prefix: str = Field("raw/", min_length=4, max_length=1_024, pattern="^raw/")
+    failed: bool = False
+    unattended: bool = False
+
+
+class ListedRun(BaseModel):
+    """A run in the list, as it stood when it was last looked after; ``quote_usd`` is a range."""
+
+    run_id: str
+    kind: str
+    prefix: str
+    status: str
+    reason: str | None
+    requested_by: str
+    created_at: str
+    finished_at: str | None
+    todo: int
+    done: int
+    left: int
+    cap_usd: float | None
+    spent_usd: float
+    quote_usd: tuple[float, float] | None
+    certificate: str | None
+
+
+class RunList(BaseModel):
+    """Bulk runs, newest first."""
+
+    runs: list[ListedRun]
+
+
+class Run(BaseModel):
+    """How a bulk run stands, as `aseagi bulk show --json` prints it. ``trouble``: why nothing moves, if it does not."""
+
+    run_id: str
+    kind: str
+    prefix: str
+    status: str
+    reason: str | None
+    requested_by: str
+    confirmed_by: str | None
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    deadline: str | None
+    certificate: str | None
+    failed: bool
+    cap_usd: float | None
+    spent_usd: float
+    rent_usd: float
+    cost_usd: float
+    reserved_usd: float
+    left_usd: float | None
+    scan: dict[str, Any]
+    quote: dict[str, Any] | None
+    jobs: dict[str, int]
+    fed: int
+    left: int
+    begun: int
+    progress: dict[str, Any]
+    trouble: str | None
 
 
 class Problem(BaseModel):
@@ -116,11 +205,16 @@ class Call(NamedTuple):
     answer: type[BaseModel]
     arguments: dict[str, dict[str, Any]] = {}
     body: type[BaseModel] | None = None
+    takes_file: bool = False
+    required: tuple[str, ...] = ()
+    may_lack_body: bool = False
+    makes: bool = False
 
 
 _TEXT = {"type": "string"}
 _IDENT = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
 _JOB_IDENT = {"type": "string", "pattern": "^[0-9A-Za-z-]{4,64}$"}
+_RUN_IDENT = {"type": "string", "pattern": "^[0-9]{8}-[0-9]{6}-[0-9a-f]{6}$"}
 
 
 def _within(low: int, high: int) -> dict[str, Any]:
@@ -128,7 +222,7 @@ def _within(low: int, high: int) -> dict[str, Any]:
 
 
 CALLS = (
-    Call("/jobs", "post", "write", "Process a document that is in the bucket", Created, body=NewJob),
+    Call("/jobs", "post", "write", "Process a document that is in the bucket", Created, body=NewJob, makes=True),
     Call(
         "/jobs",
         "get",
@@ -146,6 +240,17 @@ CALLS = (
     Call("/jobs/{job_id}/cancel", "post", "operate", "Stop a job", Created),
     Call(
         "/documents",
+        "post",
+        "write",
+        "Take a file in, which is the body, and process it",
+        Created,
+        {"name": {"type": "string", "minLength": 1, "maxLength": 200}},
+        takes_file=True,
+        makes=True,
+        required=("name",),
+    ),
+    Call(
+        "/documents",
         "get",
         "read",
         "Search and list documents",
@@ -158,6 +263,13 @@ CALLS = (
     ),
     Call("/documents/{document_id}", "get", "read", "One document with facts, jobs and keys", DocumentWithAll),
     Call("/documents/{document_id}/url/{file}", "get", "read", "An address that reads a file for a while", Signed),
+    Call("/bulk", "post", "operate", "Have a prefix looked through and quoted", Run, body=NewRun, makes=True),
+    Call("/bulk", "get", "read", "Bulk runs, newest first", RunList, {"limit": _within(1, 500)}),
+    Call("/bulk/{run_id}", "get", "read", "How a bulk run stands", Run),
+    Call("/bulk/{run_id}/confirm", "post", "operate", "Let a quoted run begin", Run, body=Cap, may_lack_body=True),
+    Call("/bulk/{run_id}/pause", "post", "operate", "Begin nothing more of a run", Run),
+    Call("/bulk/{run_id}/resume", "post", "operate", "Go on with a paused run", Run, body=Cap, may_lack_body=True),
+    Call("/bulk/{run_id}/cancel", "post", "operate", "End a run; what is done stays", Run),
     Call("/costs", "get", "read", "What it cost", CostReport),
     Call("/instances", "get", "read", "Rented machines, what they cost and which limits hold", Fleet),
 )
@@ -173,15 +285,16 @@ def openapi() -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     problem = {"description": "Why not", "content": {"application/json": {"schema": _reference(Problem)}}}
     for call in CALLS:
+        content = _content(call)
         paths.setdefault(call.path, {})[call.method] = {
             "summary": call.what,
             "description": f"Needs the scope `{call.scope}`.",
             "security": [{"token": []}, {"basic": []}],
-            "parameters": [*_path_arguments(call.path), *_query_arguments(call.arguments)],
-            **({"requestBody": {"required": True, "content": _json(call.body)}} if call.body else {}),
+            "parameters": [*_path_arguments(call.path), *_query_arguments(call)],
+            **({"requestBody": {"required": not call.may_lack_body, "content": content}} if content else {}),
             "responses": {
-                "201" if call.body else "200": {"description": call.answer.__doc__, "content": _json(call.answer)},
-                **{str(status): problem for status in (400, 401, 403, 404, 422, 503)},
+                "201" if call.makes else "200": {"description": call.answer.__doc__, "content": _json(call.answer)},
+                **{str(status): problem for status in (400, 401, 403, 404, 409, 413, 422, 503)},
             },
         }
     return {
@@ -200,7 +313,12 @@ def openapi() -> dict[str, Any]:
 
 
 def _path_arguments(path: str) -> list[dict[str, Any]]:
-    known = {"job_id": _JOB_IDENT, "document_id": _IDENT, "file": {"type": "string", "pattern": "^[a-z.]+$"}}
+    known = {
+        "job_id": _JOB_IDENT,
+        "document_id": _IDENT,
+        "run_id": _RUN_IDENT,
+        "file": {"type": "string", "pattern": "^[a-z.]+$"},
+    }
     return [
         {"name": name, "in": "path", "required": True, "schema": schema}
         for name, schema in known.items()
@@ -208,8 +326,17 @@ def _path_arguments(path: str) -> list[dict[str, Any]]:
     ]
 
 
-def _query_arguments(arguments: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in arguments.items()]
+def _query_arguments(call: Call) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "query", "required": name in call.required, "schema": schema}
+        for name, schema in call.arguments.items()
+    ]
+
+
+def _content(call: Call) -> dict[str, Any]:
+    if call.takes_file:
+        return {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    return _json(call.body) if call.body else {}
 
 
 def _reference(model: type[BaseModel]) -> dict[str, str]:

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import uuid
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, get_args
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
-from tornado.web import HTTPError, RequestHandler, url
+from tornado.web import HTTPError, url
 
 from aseagi_tasks import services
 from aseagi_tasks.analysis.schema import Analysis, DocumentType, Fact, Party
 from aseagi_tasks.documents import Box
 from aseagi_tasks.doors.lookup import look_up
 from aseagi_tasks.doors.monitor import pictures
-from aseagi_tasks.doors.monitor.access import Guard
 from aseagi_tasks.doors.monitor.page import Page
+from aseagi_tasks.doors.monitor.sending import Named, Sending
+from aseagi_tasks.doors.monitor.taking import Taking
 from aseagi_tasks.doors.showing import words
-from aseagi_tasks.errors import AseagiError, NotFound
-from aseagi_tasks.keys import content_type
+from aseagi_tasks.errors import NotFound
 from aseagi_tasks.services import ENGINES
-from aseagi_tasks.settings import settings
 from aseagi_tasks.stages.upload import Metadata, PageRecord
 from aseagi_tasks.stores.records import Hit, Wanted
 
 ON_A_PAGE = 50
-#: An address of the bucket opens for so long.
-SIGNED_FOR_S = 300
 _DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?$")
-_CHUNK = 1 << 18
 
 
 class Asked(NamedTuple):
@@ -78,7 +72,7 @@ class Home(Page):
         self.redirect(self.reverse_url("documents"))
 
 
-class Documents(Page):
+class Documents(Taking, Page):
     """The list, and the way in for files."""
 
     tab = "documents"
@@ -100,13 +94,9 @@ class Documents(Page):
 
     async def post(self) -> None:
         """Take files in; leads to their jobs."""
-        files = [file for field in self.request.files.values() for file in field]
-        if not files:
-            raise HTTPError(400, "No file was sent.")
         taken = []
-        for file in files:
-            name = Path(file.filename.replace("\\", "/")).name or "upload"
-            taken.append(await self.change("upload", {"name": name}, partial(_take_in, name, file.body, self.who.name)))
+        for path in await self.sent():
+            taken.append(await self.change("upload", {"name": path.name}, partial(take_in, path, self.who.name)))
         self.redirect(f"{self.reverse_url('jobs')}?{urlencode({'ids': ','.join(taken)})}")
 
     def _asked(self) -> Asked:
@@ -127,15 +117,16 @@ class Documents(Page):
         return Asked(self.text("q"), wanted, self.text("after"), self.whole_number("offset", 0, 0, 1_000))
 
 
-def _take_in(name: str, body: bytes, who: str) -> str:
+def take_in(path: Path, who: str) -> str:
+    """Take a file that was sent in, checked as the chain checks; the id of its job.
+
+    Raises:
+        TooLarge, NotADocument, Unreadable, DiskFull: nothing was queued.
+    """
     from aseagi_tasks.tasks import submit
 
-    settings().scratch_root.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=settings().scratch_root) as folder:
-        path = Path(folder) / name
-        path.write_bytes(body)
-        job_id = str(uuid.uuid4())
-        submit(path, priority="high", requested_by=who, job_id=job_id)
+    job_id = str(uuid.uuid4())
+    submit(path, priority="high", requested_by=who, job_id=job_id)
     return job_id
 
 
@@ -274,36 +265,12 @@ def _picture(ident: str, number: int) -> Path:
     return pictures.picture(document, pictures.published(document), number)
 
 
-class File(Guard, RequestHandler):
-    """The original or a file of the published set: an address of the bucket, or the bytes where there is none."""
+class File(Sending):
+    """The original or a file of the published set."""
 
     async def get(self, ident: str, name: str) -> None:
-        """Lead to the bucket, which lets in for ``SIGNED_FOR_S``; a folder's file is sent from here."""
-        run = asyncio.get_running_loop().run_in_executor
-        try:
-            key, file_name = await run(None, file_key, ident, name)
-            address = await run(None, services.storage().url_get, key, SIGNED_FOR_S)
-        except NotFound as exc:
-            raise HTTPError(404, str(exc).replace("%", "%%")) from exc
-        except AseagiError as exc:
-            raise HTTPError(503, str(exc).replace("%", "%%")) from exc
-        if not address.startswith("file:"):
-            self.redirect(address)
-            return
-        is_shown = name == "thumbnail.jpg"
-        self.set_header("Content-Type", content_type(key))
-        # documents come from strangers: nothing in them runs here
-        self.set_header("Content-Security-Policy", "sandbox; default-src 'none'; img-src 'self'")
-        kind = "inline" if is_shown else "attachment"
-        self.set_header("Content-Disposition", f"{kind}; filename*=UTF-8''{quote(file_name)}")
-        self.set_header("Cache-Control", "private, max-age=3600" if is_shown else "no-store")
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "file"
-            await run(None, services.storage().download, key, path)
-            with path.open("rb") as file:
-                while chunk := await run(None, file.read, _CHUNK):
-                    self.write(chunk)
-                    await self.flush()
+        """An address of the bucket, or the bytes where there is none."""
+        await self.send(lambda: Named(*file_key(ident, name), is_shown=name == "thumbnail.jpg"))
 
 
 def file_key(ident: str, name: str) -> tuple[str, str]:

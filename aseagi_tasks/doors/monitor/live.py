@@ -20,6 +20,7 @@ from aseagi_tasks.doors.monitor.access import in_background
 from aseagi_tasks.doors.monitor.page import Page
 from aseagi_tasks.errors import AseagiError
 from aseagi_tasks.settings import settings
+from aseagi_tasks.stores.bulk_records import OPEN_RUNS
 
 EVERY_S, OPEN_FOR_S, SAY_SOMETHING_S = 1.0, 300.0, 15.0
 
@@ -27,7 +28,12 @@ EVERY_S, OPEN_FOR_S, SAY_SOMETHING_S = 1.0, 300.0, 15.0
 def _state() -> dict[str, Any]:
     records = services.records()
     running = records.jobs(status="processing", limit=50)
-    state = {"counts": records.counts(), "running": [[job.job_id, job.stage, job.deliveries] for job in running]}
+    runs = services.bulk_records().runs(statuses=OPEN_RUNS, limit=20)
+    state: dict[str, Any] = {
+        "counts": records.counts(),
+        "running": [[job.job_id, job.stage, job.deliveries] for job in running],
+        "bulk": [[run.run_id, run.status, run.scan.keys, run.fed, run.trouble] for run in runs],
+    }
     if settings().fleet != "none":
         state["instances"] = [[row.instance_id, row.state] for row in services.fleet_records().instances()]
     return state

@@ -13,12 +13,12 @@ from flower.views.auth import LoginHandler, LogoutHandler
 from tornado.template import Loader, Template
 from tornado.web import RequestHandler, StaticFileHandler, url
 
-from aseagi_tasks.doors.monitor import api, costs, documents, instances, jobs, live
+from aseagi_tasks.doors.monitor import api, api_bulk, bulk, costs, documents, instances, jobs, live
 from aseagi_tasks.doors.monitor.access import guarded
 from aseagi_tasks.settings import Settings
 
 OURS = Path(__file__).parents[3] / "flower"
-TABS = (("documents", "Documents"), ("jobs", "Jobs"), ("costs", "Costs"), ("instances", "Instances"))
+TABS = (("documents", "Documents"), ("jobs", "Jobs"), ("bulk", "Bulk"), ("costs", "Costs"), ("instances", "Instances"))
 
 
 class BesideFlower(Loader):
@@ -55,11 +55,14 @@ def mount(conf: Settings) -> None:
     """Rebuild Flower's table of addresses; called at the end of ``flowerconfig.py``."""
     ours: list[Any] = [
         url(r"/", documents.Home, name="home"),
+        url(r"", documents.Home),  # below a path: the path itself
         *documents.ROUTES,
         *jobs.ROUTES,
+        *bulk.ROUTES,
         *costs.ROUTES,
         *instances.ROUTES,
         *live.ROUTES,
+        *api_bulk.ROUTES,
         *api.ROUTES,
         url(r"/ours/(.*)", StaticFileHandler, {"path": str(OURS / "static")}, name="ours"),
     ]

@@ -12,7 +12,15 @@ from tornado.web import HTTPError, RequestHandler
 from aseagi_tasks import services
 from aseagi_tasks.doors.monitor.access import Guard, audited, in_background
 from aseagi_tasks.doors.showing import words
-from aseagi_tasks.errors import AseagiError, ConfigError, DocumentError, FleetError, NotFound, TransientError
+from aseagi_tasks.errors import (
+    AseagiError,
+    BulkRefused,
+    ConfigError,
+    DocumentError,
+    FleetError,
+    NotFound,
+    TransientError,
+)
 
 T = TypeVar("T")
 
@@ -43,7 +51,7 @@ class Page(Guard, BaseHandler):
 
     def show(self, template: str, **values: Any) -> None:
         """Render one of our templates."""
-        helpers = {"words": words, "ago": ago, "when": when, "usd": usd, "plural": plural}
+        helpers = {"words": words, "ago": ago, "when": when, "usd": usd, "plural": plural, "amount": amount}
         self.render(template, **helpers, **values, tab=self.tab, who=self.who, now=datetime.now(UTC))
 
     @property
@@ -64,6 +72,9 @@ class Page(Guard, BaseHandler):
             raise HTTPError(400, f"{name} is a whole number from {low} to {high}.")
         return int(given)
 
+    def _handle_request_exception(self, exc: BaseException) -> None:
+        super()._handle_request_exception(_as_http(exc) if isinstance(exc, AseagiError) else exc)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """A sentence, on a page of ours; no traceback leaves this machine."""
         exc = (kwargs.get("exc_info") or (None, None, None))[1]
@@ -75,6 +86,8 @@ class Page(Guard, BaseHandler):
 def _as_http(exc: AseagiError) -> HTTPError:
     if isinstance(exc, NotFound):
         return HTTPError(404, _plain(exc))
+    if isinstance(exc, BulkRefused):
+        return HTTPError(409, _plain(exc))
     if isinstance(exc, DocumentError):
         return HTTPError(422, _plain(exc))
     if isinstance(exc, (TransientError, ConfigError, FleetError)):
@@ -112,6 +125,28 @@ def ago(moment: datetime | None, now: datetime) -> str:
 def usd(amount: float) -> str:
     """Dollars with as many digits as say something."""
     return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"
+
+
+def amount(low: float, high: float, unit: str = "") -> str:
+    """A range with its unit; one figure where both ends read the same. Hours are said in what suits them."""
+    if unit == "hours":
+        size, unit = next(((size, name) for size, name in _TIMES if high * size < 90), (1.0, unit))
+        low, high = low * size, high * size
+    ends = [_figure(value, unit) for value in (low, high)]
+    said = ends[0] if ends[0] == ends[1] else " – ".join(ends)
+    return said if unit.upper() == "USD" or not unit else f"{said} {unit}"
+
+
+def _figure(value: float, unit: str) -> str:
+    if unit.upper() == "USD":
+        if value >= 1_000:
+            return f"${value:,.0f}"
+        return f"${value:,.2f}" if value >= 0.01 or value == 0 else f"${value:.4f}"
+    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:,.1f}"
+
+
+#: How many of them an hour has; 90 and more are said in the next one.
+_TIMES = ((3600.0, "seconds"), (60.0, "minutes"))
 
 
 def plural(count: int, noun: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import urllib.request
@@ -13,14 +12,13 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from tests.chain.conftest import free_port, until
-from tests.chain.test_monitor import CHROMIUM
 from tests.servers.fleet_stack import FleetStack
 from tests.servers.vast import Machine
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Monitored(NamedTuple):
@@ -59,41 +57,37 @@ def monitored() -> Iterator[Monitored]:
             monitor.wait(30)
 
 
-def test_operator_launches_sees_why_and_destroys(monitored: Monitored) -> None:
-    program = shutil.which("chromium")
-    assert program is not None
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM)
-        page = browser.new_page(viewport={"width": 1300, "height": 900})
-        page.set_default_timeout(30_000)
-        problems: list[str] = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("dialog", lambda dialog: dialog.accept())
-        page.goto(f"{monitored.url}/instances")
-        expect(page.get_by_text("Nothing is rented.")).to_be_visible()
-        page.goto(f"{monitored.url}/costs")
-        expect(page.locator("tr").filter(has_text="gpu")).to_contain_text("of $100.00")
-        page.goto(f"{monitored.url}/instances")
-        page.get_by_role("button", name="Launch one").click()
-        expect(page.get_by_role("status")).to_contain_text("rented as aseagi-")
-        row = page.locator("tbody tr").first
-        expect(row).to_contain_text("RTX 3090")
-        expect(row).to_contain_text("launched by this machine")
-        assert len(monitored.stack.server.alive()) == 1
-        page.get_by_label("Limits, NAME=VALUE").fill("instances=1 usd_per_hour=0.5")
-        page.get_by_role("button", name="Set", exact=True).click()
-        expect(page.get_by_text("of at most $0.5000")).to_be_visible()
-        page.get_by_role("button", name="Launch one").click()
-        expect(page.locator("main")).to_contain_text("there are 1 instances of at most 1")
-        page.goto(f"{monitored.url}/instances")
-        page.get_by_role("button", name="Destroy", exact=True).click()
-        expect(page.get_by_role("status")).to_contain_text("destroyed")
-        until(lambda: not monitored.stack.server.alive(), lambda: "it is still rented")
-        page.get_by_role("button", name="Panic").click()
-        expect(page.get_by_role("status")).to_contain_text("two lists in a row have nothing of ours")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 1300
-        assert problems == []
-        browser.close()
+def test_operator_launches_sees_why_and_destroys(monitored: Monitored, browser: Browser) -> None:
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    page.set_default_timeout(30_000)
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.goto(f"{monitored.url}/instances")
+    expect(page.get_by_text("Nothing is rented.")).to_be_visible()
+    page.goto(f"{monitored.url}/costs")
+    expect(page.locator("tr").filter(has_text="gpu")).to_contain_text("of $100.00")
+    page.goto(f"{monitored.url}/instances")
+    page.get_by_role("button", name="Launch one").click()
+    expect(page.get_by_role("status")).to_contain_text("rented as aseagi-")
+    row = page.locator("tbody tr").first
+    expect(row).to_contain_text("RTX 3090")
+    expect(row).to_contain_text("launched by this machine")
+    assert len(monitored.stack.server.alive()) == 1
+    page.get_by_label("Limits, NAME=VALUE").fill("instances=1 usd_per_hour=0.5")
+    page.get_by_role("button", name="Set", exact=True).click()
+    expect(page.get_by_text("of at most $0.5000")).to_be_visible()
+    page.get_by_role("button", name="Launch one").click()
+    expect(page.locator("main")).to_contain_text("there are 1 instances of at most 1")
+    page.goto(f"{monitored.url}/instances")
+    page.get_by_role("button", name="Destroy", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("destroyed")
+    until(lambda: not monitored.stack.server.alive(), lambda: "it is still rented")
+    page.get_by_role("button", name="Panic").click()
+    expect(page.get_by_role("status")).to_contain_text("two lists in a row have nothing of ours")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1300
+    assert problems == []
+    page.close()
     found = json.loads(urllib.request.urlopen(f"{monitored.url}/api/v1/instances", timeout=30).read())
     assert found["paused"] is True and found["limits"]["instances"] == 1
     changes = [(change.who, change.what) for change in monitored.stack.ledger.changes()]
