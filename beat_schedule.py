@@ -30,6 +30,7 @@ class OnTheWall(crontab):
         return super().maybe_make_aware(dt, naive_as_utc).astimezone(ZoneInfo(settings().time_zone))
 
 
+_NIGHT = settings().nightly_at.split(":")
 BEAT_SCHEDULE = {
     "reap": {"task": "aseagi.control.reap", "schedule": Every(settings().reap_every_s)},
     "autoscale": {"task": "aseagi.control.autoscale", "schedule": Every(15)},
@@ -41,6 +42,8 @@ BEAT_SCHEDULE = {
     },
     "batches": {"task": "aseagi.control.batches", "schedule": Every(60)},
     "reprocess": {"task": "aseagi.control.reprocess", "schedule": Every(30)},
+    "bulk": {"task": "aseagi.control.bulk", "schedule": Every(15)},
+    "nightly": {"task": "aseagi.control.nightly", "schedule": OnTheWall(hour=int(_NIGHT[0]), minute=int(_NIGHT[1]))},
     "certificate": {"task": "aseagi.control.certificate", "schedule": crontab(hour=0, minute=20)},
     "weekly-report": {
         "task": "aseagi.control.weekly_report",

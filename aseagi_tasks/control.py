@@ -199,6 +199,34 @@ def reprocess() -> dict[str, int]:
     return fed
 
 
+@app.task(name="aseagi.control.bulk", expires=15)
+def bulk() -> dict[str, str]:
+    """Look after the bulk runs for some seconds; how each stands."""
+    from aseagi_tasks.bulk.tending import tend
+
+    return tend()
+
+
+@app.task(name="aseagi.control.nightly")
+def nightly() -> str | None:
+    """Begin the night's run, once, if there is one and the night is not over; its id."""
+    from aseagi_tasks.bulk.orders import RAW, night_of, start
+
+    now, conf = datetime.now(UTC), settings()
+    deadline = night_of(now)[1]
+    if conf.nightly == "off" or now >= deadline:
+        return None
+    return start(
+        RAW,
+        requested_by="the clock",
+        cap_usd=conf.nightly_usd,
+        unattended=True,
+        kind="night",
+        deadline=deadline.astimezone(UTC),
+        now=now,
+    )
+
+
 def _answered(job_id: str) -> None:
     """A job goes on where its document waited for an answer; one that has ended does not."""
     with suppress(NotFound):

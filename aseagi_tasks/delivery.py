@@ -42,6 +42,7 @@ from aseagi_tasks.errors import (
     AseagiError,
     BudgetExceeded,
     Cancelled,
+    CapReached,
     ConfigError,
     NotOurs,
     NotSetUp,
@@ -232,9 +233,11 @@ class StageTask(Task):
         job_id = self.job_id(self.request.id, self.request.args)
         if isinstance(exc, (BudgetExceeded, NotSetUp)):
             note_waiting(job_id, self.stage, exc)
-            services.tell_once(":".join((type(exc).__name__, *map(str, exc.args[2:]))), f"Documents wait. {exc}")
+            if not isinstance(exc, CapReached):  # its run says so when it ends
+                services.tell_once(":".join((type(exc).__name__, *map(str, exc.args[2:]))), f"Documents wait. {exc}")
             try:
-                self.wait(job_id, _WAITS_FOR[type(exc)], settings().claude_look_again_s * random.uniform(0.5, 1.5))
+                what = f"the cap of run {exc.args[2]}" if isinstance(exc, CapReached) else _WAITS_FOR[type(exc)]
+                self.wait(job_id, what, settings().claude_look_again_s * random.uniform(0.5, 1.5))
             except RecordsUnavailable as away:  # then that is what it waits for
                 exc = away
         if isinstance(exc, QUEUE_AWAY) or is_disk_full(exc):

@@ -3,7 +3,7 @@
     AseagiError              exit code 1
     ├ TransientError   4     retried: RateLimited, StorageUnavailable, RecordsUnavailable, AnalystUnavailable,
     │                        OutOfMemory, DiskFull, QueueFull, FleetUnavailable; waited for without limit:
-    │                        BudgetExceeded, NotSetUp
+    │                        BudgetExceeded (CapReached: a bulk run's), NotSetUp
     ├ DocumentError    3     final for this document: NotADocument, NotFound, Altered, Encrypted, TooLarge, NoPages,
     │                        Unreadable, Refused, Quarantined, NotACertificate, Differs, UnknownCase,
     │                        NothingToReport, Overtaken; BackupDamaged: it, or its manifest, is not what it was;
@@ -12,6 +12,7 @@
     │                        Malformed, EnrolmentRefused, StepFailed, Stopped
     ├ FleetError       7     may carry an instance_id, which is to be destroyed: OfferGone, CreateUnresolved,
     │                        NoSuchInstance
+    ├ BulkRefused      2     a bulk run that cannot be begun so, or moved from where it is
     ├ Cancelled        6     somebody asked for the job to stop
     └ ConfigError      5     at start: names the variable and the cure
 
@@ -86,6 +87,12 @@ class BudgetExceeded(TransientError):
     """
 
     template = "{0} may cost {1:.4f} USD, and {3} leaves no room for that (it is {2:g} USD)."
+
+
+class CapReached(BudgetExceeded):
+    """Args: what it is for, USD wanted, the run's id. Its run ends it; the next run takes it up again."""
+
+    template = "{0} may cost {1:.4f} USD, and the cap of run {2} leaves no room for that."
 
 
 class NotSetUp(TransientError):
@@ -304,6 +311,18 @@ class CreateUnresolved(FleetError):
     """Args: the label, the provider's words, None. It may be there, billed and not yet listed: look for its label."""
 
     template = "Whether Vast.ai created {0} is not known: {1}"
+
+
+class BulkRefused(AseagiError):
+    """Args: the run or prefix, its status or what it is, what was asked and what can be done."""
+
+    exit_code = 2
+    template = "{0} is {1}: {2}"
+
+    @property
+    def run_id(self) -> str:
+        """The run, or the prefix of one that was not begun."""
+        return str(self.args[0])
 
 
 class Cancelled(AseagiError):

@@ -7,6 +7,7 @@
     cache/<job_id>/{pages.json, layers.json, ocr.json, dialogue.json, analysis.json, thumbnail.jpg, kept.json,
         before.json}
     reprocess/<run_id>.json
+    bulk/<run_id>/todo-<part>.jsonl
     batches/requests/<job_id>_<call>.json, batches/sent/<batch_id>.json
     backups/YYYY/MM/DD/{records-<moment>.{dump, sqlite3}, manifest-<moment>.jsonl.gz}
     exports/certificates/<YYYY-MM-DD or run>-<moment>-<hash>.{json, pdf}
@@ -60,6 +61,11 @@ def version(folder: str, job_id: str, name: str) -> str:
 def reprocess(run_id: str = "") -> str:
     """What is to be processed again, and how far that is; with no id the prefix of all."""
     return f"reprocess/{run_id}.json" if run_id else "reprocess/"
+
+
+def bulk(run_id: str, part: int) -> str:
+    """A list of what a bulk run is to do, JSON lines; ``part`` counts from 1."""
+    return f"bulk/{run_id}/todo-{part:05d}.jsonl"
 
 
 def cache(job_id: str, name: str = "") -> str:

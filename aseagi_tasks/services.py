@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aseagi_tasks.fleet.vast import Vast
     from aseagi_tasks.reading.recognizer import Recognizer
     from aseagi_tasks.reading.tesseract import Tesseract
+    from aseagi_tasks.stores.bulk_records import BulkRecords
     from aseagi_tasks.stores.fleet_records import FleetRecords
     from aseagi_tasks.stores.gateway import Gateway
     from aseagi_tasks.stores.records import Records
@@ -293,6 +294,20 @@ def fleet_records() -> FleetRecords:
     from aseagi_tasks.stores.sqlite_fleet import SqliteFleet
 
     return SqliteFleet(conf.records_file)
+
+
+@cache
+def bulk_records() -> BulkRecords:
+    """Bulk runs: beside the other records."""
+    conf = settings()
+    if conf.records == "supabase":
+        from aseagi_tasks.stores.supabase_bulk import SupabaseBulk
+
+        assert conf.supabase_url is not None and conf.supabase_key is not None  # settings() has checked
+        return SupabaseBulk(conf.supabase_url, conf.supabase_key.get_secret_value())
+    from aseagi_tasks.stores.sqlite_bulk import SqliteBulk
+
+    return SqliteBulk(conf.records_file)
 
 
 @cache

@@ -27,6 +27,7 @@ OcrEngine = Literal["auto", "tesseract", "trocr", "hybrid"]
 CleaningStep = Literal["flatten", "straighten", "even", "despeckle", "rules", "underlines"]
 _LOCAL_OR_HTTPS = re.compile(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])\b")
 _SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
+_TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 CLEANING: frozenset[CleaningStep] = frozenset(get_args(CleaningStep))
 #: USD an hour that a machine with this GPU may cost, disk included; a kind that is not named is not rented.
 PRICE_CAPS: Mapping[str, float] = {
@@ -114,6 +115,15 @@ class Settings(BaseSettings):
     keep_certificates_days: int = Field(0, ge=0, description="0: for ever.")
     signing_key_file: Path | None = Field(None, description="Ed25519 key that signs certificates (`make-key`).")
     time_zone: str = Field("UTC", description="Of what the clock calls by the time on the wall, e.g. America/New_York.")
+
+    nightly: Literal["off", "on"] = Field("off", description="Each night everything new in raw/ is done.")
+    nightly_at: str = Field("01:30", pattern=_TIME, description="By the clock on the wall (ASEAGI_TIME_ZONE).")
+    nightly_until: str = Field(
+        "06:30", pattern=_TIME, description="Nothing is begun after it; the rest is carried over."
+    )
+    nightly_usd: float = Field(5.0, ge=0, description="What a night may spend, rent included.")
+    bulk_unattended_usd: float = Field(1.0, ge=0, description="A run nobody watches confirms itself up to this.")
+    bulk_rest_s: float = Field(60, ge=0, description="A file that was modified since may still be written.")
 
     fleet: Literal["none", "vast"] = "none"
     vast_api_key: SecretStr | None = None

@@ -149,7 +149,9 @@ def held_up(jobs: Mapping[str, Mapping[str, str]], batches: Sequence[Batch]) -> 
     """What jobs wait for beside the records, each reason once, and message batches."""
     reasons: dict[str, list[str]] = {}
     for job in jobs.values():  # of a budget each says how much it wants
-        reasons.setdefault(job["for"] if job["for"] == "BudgetExceeded" else job["error"], []).append(job["error"])
+        reasons.setdefault(job["for"] if job["for"] in ("BudgetExceeded", "CapReached") else job["error"], []).append(
+            job["error"]
+        )
     for errors in reasons.values():
         yield f"[yellow]{len(errors)} waiting:[/yellow] {escape(errors[0])}"
     for batch in batches:

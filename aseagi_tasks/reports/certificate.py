@@ -99,7 +99,8 @@ class Header(Frozen):
     """What is certified, by whom. The chain begins with it.
 
     Attributes:
-        scope: ``2026-11-24`` for the files of that UTC day, or ``run`` for those that somebody named.
+        scope: ``2026-11-24`` for the files of that UTC day, ``run`` for those that somebody named,
+            ``run-`` and its id for those of a bulk run.
         public_key: of who signs, 32 bytes in base64; None where nobody does.
     """
 

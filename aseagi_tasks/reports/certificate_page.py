@@ -20,6 +20,13 @@ _FOOT = 172.0
 _LINE = 13.5
 
 
+def _scope(scope: str) -> str:
+    """What is certified, in words."""
+    if scope == "run":
+        return "A run of files"
+    return f"Bulk run {scope[4:]}" if scope.startswith("run-") else f"Files handed in on {scope} (UTC)"
+
+
 def draw(certificate: Certificate, key: str) -> bytes:
     """The page as PDF; the same certificate gives the same bytes.
 
@@ -62,9 +69,9 @@ class _Page:
         self.canvas.roundRect(RIGHT - across, self.y - 7, across, 26, 5, stroke=0, fill=1)
         self._write(RIGHT - across + 12, self.y + 2, said, size=11, bold=True, colour=HexColor("#ffffff"))
         self.y -= 19
-        what = "A run of files" if certificate.scope == "run" else f"Files handed in on {certificate.scope} (UTC)"
+        what = _scope(certificate.scope)
         entries = certificate.entries
-        if entries and certificate.scope == "run":
+        if entries and certificate.scope.startswith("run"):
             what += f", handed in {entries[0].created_at[:16]} to {entries[-1].created_at[:16]} UTC".replace("T", " ")
         self._write(LEFT, self.y, what, size=10, colour=GREY)
         self.y -= 16

@@ -13,7 +13,7 @@ from aseagi_tasks.analysis.analyst import Analyst, Errand
 from aseagi_tasks.analysis.dialogue import Dialogue
 from aseagi_tasks.analysis.schema import Analysis, Caution
 from aseagi_tasks.documents import Reading
-from aseagi_tasks.errors import BudgetExceeded, TransientError
+from aseagi_tasks.errors import BudgetExceeded, CapReached, TransientError
 from aseagi_tasks.stores.records import Records
 
 if TYPE_CHECKING:
@@ -130,9 +130,12 @@ class JobErrand(Errand):
             raise BudgetExceeded(self.place.source.name, bound_usd, limit, "ASEAGI_CLAUDE_DOCUMENT_USD")
 
     def reserve(self, key: str, usd: float) -> None:
-        """Set money aside in the ledger."""
+        """Set money aside in the ledger. Raises CapReached too: that of the job's run leaves no room."""
         limit = self.place.settings.claude_daily_usd
         if not ledger.reserve(self._records, self.place.job_id, key, usd, limit):
+            job = self._records.job(self.place.job_id)
+            if job.refused_usd is not None:
+                raise CapReached(self.place.source.name, usd, job.run_id)
             raise BudgetExceeded(self.place.source.name, usd, limit, "ASEAGI_CLAUDE_DAILY_USD")
 
     def settle(self, key: str, usd: float, detail: Mapping[str, Any]) -> None:

@@ -77,7 +77,7 @@ def certify(
     """Certify jobs, and put the certificate into the bucket as JSON and as a page.
 
     Args:
-        scope: the day, or ``run``.
+        scope: the day, ``run``, or ``run-`` and the id of a bulk run.
         bucket: its name.
         key: signs, if there is one.
         tell: called with the number of jobs looked at, after each batch.

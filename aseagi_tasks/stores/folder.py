@@ -71,12 +71,12 @@ class FolderStorage:
             raise StorageUnavailable(f"looking at {key}", exc.strerror) from exc
         return None if path.is_dir() else Stored(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
-    def list(self, prefix: str) -> Iterator[Stored]:
-        """Objects whose key begins with ``prefix``, by key, one folder in memory at a time."""
+    def list(self, prefix: str, after: str = "") -> Iterator[Stored]:
+        """Objects whose key begins with ``prefix``, behind ``after``, by key, one folder in memory at a time."""
         folder = prefix.rpartition("/")[0]
         if folder:
             keys.check(folder)
-        yield from self._below(folder, prefix)
+        yield from self._below(folder, prefix, os.fsencode(after))
 
     def delete(self, key: str) -> None:
         """Remove; a key that is not there is success. Folders that become empty go too."""
@@ -139,7 +139,7 @@ class FolderStorage:
             finally:
                 partial.unlink(missing_ok=True)
 
-    def _below(self, folder: str, prefix: str) -> Iterator[Stored]:
+    def _below(self, folder: str, prefix: str, after: bytes) -> Iterator[Stored]:
         """Depth first in the order of whole keys: a folder sorts as its name with a slash, as S3 sorts."""
         with _translated(f"listing {prefix}", prefix):
             try:
@@ -151,10 +151,12 @@ class FolderStorage:
             (f"{lead}{entry.name}{'/' if entry.is_dir(follow_symlinks=False) else ''}", entry) for entry in entries
         ]
         for key, entry in sorted(named, key=lambda pair: os.fsencode(pair[0])):
+            if (name := os.fsencode(key)) <= after and not (key.endswith("/") and after.startswith(name)):
+                continue  # a folder that comes before it, and what is in it too
             if key == f"{PARTIAL}/" or not (key.startswith(prefix) or prefix.startswith(key)):
                 continue
             if key.endswith("/"):
-                yield from self._below(key[:-1], prefix)
+                yield from self._below(key[:-1], prefix, after)
             elif key.startswith(prefix):
                 try:
                     found = entry.stat()

@@ -128,9 +128,9 @@ class GatewayStorage:
         """The object as listed, or None."""
         return cast("Stored | None", self._call("stat", keys.check(key)))
 
-    def list(self, prefix: str) -> Iterator[Stored]:
-        """Objects whose key begins with ``prefix``, by key."""
-        yield from self._call("list", prefix)
+    def list(self, prefix: str, after: str = "") -> Iterator[Stored]:
+        """Objects whose key begins with ``prefix``, behind ``after``, by key."""
+        yield from self._call("list", prefix, after)
 
     def delete(self, key: str) -> None:
         """Remove; a key that is not there is success."""

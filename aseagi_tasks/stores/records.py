@@ -70,6 +70,10 @@ class Job(Frozen):
     analyst: str | None = None
     #: ``analyze``: with the reading of the set that is published; None: from the beginning
     begins: Stage | None = None
+    #: the bulk run whose it is
+    run_id: str | None = None
+    #: what it asked for when the cap of its run had no room for that; None: it was not refused, or not since
+    refused_usd: float | None = None
 
 
 class Event(Frozen):
@@ -294,8 +298,9 @@ class Records(UserRecords, Protocol):
         """Set money aside before it is spent.
 
         Returns:
-            False if the UTC day's ledger and reservations of this kind leave less than ``usd`` of the budget. The same
-            ``once`` again is True while it is reserved and after it was settled.
+            False if the UTC day's ledger and reservations of this kind leave less than ``usd`` of the budget, or what
+            the job's bulk run has spent, its rent and its reservations leave less of its cap: then ``Job.refused_usd``
+            says so. The same ``once`` again is True while no less is reserved and after it was settled.
         """
 
     def settle(self, usd: float, *, once: str, detail: Mapping[str, Any]) -> bool:
@@ -350,6 +355,8 @@ class Records(UserRecords, Protocol):
 
     def admit(self, live: int, seconds: float, limit: int = 100) -> list[Job]:
         """Let jobs in that have no message yet, the important and the oldest first.
+
+        Of a bulk run that is not running none that has not begun, and none at all while it is paused or cancelled.
 
         Args:
             live: while fewer are in the queue or at work; those of high priority while fewer than twice as many.

@@ -97,9 +97,10 @@ class S3Storage:
             return None
         return Stored(key, found["ContentLength"], found["LastModified"], found.get("ETag", "").strip('"'))
 
-    def list(self, prefix: str) -> Iterator[Stored]:
-        """Objects whose key begins with ``prefix``, by key, a thousand in memory at a time."""
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+    def list(self, prefix: str, after: str = "") -> Iterator[Stored]:
+        """Objects whose key begins with ``prefix``, behind ``after``, by key, a thousand in memory at a time."""
+        begin = {"StartAfter": after} if after else {}
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, **begin)
         walk = iter(pages)
         while True:
             with self.translated(f"listing {prefix}", prefix):

@@ -1,4 +1,4 @@
--- The records in SQLite. Version 4 (PRAGMA user_version). Its tables and columns are those of
+-- The records in SQLite. Version 5 (PRAGMA user_version). Its tables and columns are those of
 -- droplet/supabase/migrations, where they are explained. Times are ISO 8601, UTC, to the microsecond.
 
 CREATE TABLE documents (
@@ -26,6 +26,7 @@ CREATE INDEX documents_by_type ON documents (document_type, created_at, document
 CREATE INDEX documents_by_case ON documents (case_number, created_at, document_id);
 CREATE INDEX documents_by_date ON documents (document_date);
 CREATE INDEX documents_by_analyst ON documents (versions ->> 'analyst', created_at, document_id);
+CREATE INDEX documents_by_key ON documents (key);
 CREATE INDEX documents_by_engine ON documents (versions ->> 'ocr', created_at, document_id);
 
 CREATE TABLE processing_jobs (
@@ -50,6 +51,8 @@ CREATE TABLE processing_jobs (
     waits_for TEXT,
     deaths INTEGER NOT NULL DEFAULT 0 CHECK (deaths >= 0),
     rolled_up INTEGER NOT NULL DEFAULT 0 CHECK (rolled_up IN (0, 1)),
+    run_id TEXT,
+    refused_usd REAL CHECK (refused_usd >= 0),
     -- seconds of this machine's clock that nobody sets, since the start that lease_boot names: see sqlite_leases.py
     lease_holder TEXT,
     lease_until REAL,
@@ -66,9 +69,12 @@ CREATE INDEX jobs_to_admit ON processing_jobs
     ((CASE priority WHEN 'high' THEN 0 WHEN 'normal' THEN 1 ELSE 2 END), created_at, job_id)
     WHERE lease_until IS NULL AND status IN ('queued', 'processing');
 CREATE INDEX jobs_by_document ON processing_jobs (document_id, created_at);
+CREATE INDEX jobs_by_source ON processing_jobs (source, created_at);
 CREATE INDEX jobs_by_requester ON processing_jobs (requested_by, document_id);
 CREATE INDEX jobs_by_end ON processing_jobs (finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX jobs_to_roll_up ON processing_jobs (finished_at) WHERE rolled_up = 0 AND finished_at IS NOT NULL;
+CREATE INDEX jobs_of_run ON processing_jobs (run_id, status, finished_at) WHERE run_id IS NOT NULL;
+CREATE INDEX jobs_of_run_by_id ON processing_jobs (run_id, job_id) WHERE run_id IS NOT NULL;
 
 -- A status moves only forwards, whoever writes.
 CREATE TRIGGER status_moves_forwards BEFORE UPDATE OF status ON processing_jobs
@@ -103,6 +109,7 @@ CREATE TABLE costs (
 ) STRICT;
 CREATE INDEX costs_by_time ON costs (at);
 CREATE INDEX costs_by_job ON costs (job_id);
+CREATE INDEX costs_of_no_job ON costs (at) WHERE job_id IS NULL;
 CREATE TRIGGER costs_are_not_changed BEFORE UPDATE ON costs
 BEGIN
     SELECT RAISE(ABORT, 'the ledger is appended to, never changed');
@@ -110,6 +117,45 @@ END;
 CREATE TRIGGER costs_are_not_removed BEFORE DELETE ON costs
 BEGIN
     SELECT RAISE(ABORT, 'the ledger is appended to, never changed');
+END;
+
+-- Bulk runs; what their jobs cost is added up as it is booked.
+CREATE TABLE bulk_runs (
+    run_id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL DEFAULT 'bulk' CHECK (kind IN ('bulk', 'night')),
+    prefix TEXT NOT NULL,
+    failed INTEGER NOT NULL DEFAULT 0 CHECK (failed IN (0, 1)),
+    unattended INTEGER NOT NULL DEFAULT 0 CHECK (unattended IN (0, 1)),
+    status TEXT NOT NULL CHECK (status IN ('scanning', 'waiting', 'confirmed', 'running', 'paused', 'finishing',
+        'cancelling', 'completed', 'cancelled')),
+    reason TEXT,
+    requested_by TEXT NOT NULL,
+    confirmed_by TEXT,
+    created_at TEXT NOT NULL,
+    started_at TEXT,
+    finished_at TEXT,
+    deadline TEXT,
+    cap_usd REAL CHECK (cap_usd >= 0),
+    scan TEXT NOT NULL DEFAULT '{}',
+    quote TEXT,
+    part INTEGER NOT NULL DEFAULT 1,
+    row INTEGER NOT NULL DEFAULT 0,
+    fed INTEGER NOT NULL DEFAULT 0,
+    certificate TEXT,
+    jobs TEXT NOT NULL DEFAULT '{}',
+    spent_usd REAL NOT NULL DEFAULT 0,
+    rent_usd REAL NOT NULL DEFAULT 0,
+    tended_at TEXT,
+    trouble TEXT,
+    lease_holder TEXT,
+    lease_until TEXT
+) STRICT;
+CREATE INDEX bulk_runs_by_age ON bulk_runs (created_at);
+CREATE INDEX bulk_runs_open ON bulk_runs (created_at) WHERE status NOT IN ('completed', 'cancelled');
+CREATE TRIGGER costs_of_runs AFTER INSERT ON costs WHEN NEW.job_id IS NOT NULL
+BEGIN
+    UPDATE bulk_runs SET spent_usd = spent_usd + NEW.usd
+        WHERE run_id = (SELECT run_id FROM processing_jobs WHERE job_id = NEW.job_id);
 END;
 
 CREATE TABLE cost_reservations (
@@ -256,4 +302,4 @@ CREATE TABLE fleet_controls (
     updated_at TEXT NOT NULL
 ) STRICT;
 
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;

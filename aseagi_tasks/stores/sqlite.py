@@ -12,11 +12,20 @@ from aseagi_tasks.documents import Priority, Source, Stage, Status
 from aseagi_tasks.errors import NotFound
 from aseagi_tasks.stores.records import Batch, BatchState, Document, Event, Job, Requested
 from aseagi_tasks.stores.sqlite_access import SqliteAccess
+from aseagi_tasks.stores.sqlite_bulk import RENT
 from aseagi_tasks.stores.sqlite_file import iso
 from aseagi_tasks.stores.sqlite_keeping import SqliteKeeping
 from aseagi_tasks.stores.sqlite_leases import JOB, OPEN, SqliteLeases, event, job_of, moment, one_job
 from aseagi_tasks.stores.sqlite_search import SqliteSearch, document_of, index
 from aseagi_tasks.stores.sqlite_users import SqliteUsers, as_corrected
+
+#: Whether what a job asks for fits below the cap of its run: of no run, no row.
+_FITS_CAP = f"""
+SELECT run.spent_usd + {RENT} + :usd <= run.cap_usd + 1e-9 - (SELECT coalesce(sum(reserved.usd), 0)
+    FROM cost_reservations reserved JOIN processing_jobs other USING (job_id)
+    WHERE other.run_id = run.run_id AND reserved.once <> :once)
+FROM processing_jobs job JOIN bulk_runs run USING (run_id) WHERE job.job_id = :job_id AND run.cap_usd IS NOT NULL
+"""
 
 
 class SqliteRecords(SqliteLeases, SqliteSearch, SqliteAccess, SqliteUsers, SqliteKeeping):
@@ -202,24 +211,32 @@ class SqliteRecords(SqliteLeases, SqliteSearch, SqliteAccess, SqliteUsers, Sqlit
     def reserve(self, job_id: str | None, kind: str, usd: float, *, once: str, daily_budget_usd: float) -> bool:
         """Set money aside before it is spent; False if the UTC day's budget has too little left."""
         today = iso(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
+        values = {
+            **{"once": once, "now": moment(), "kind": kind, "usd": usd, "job_id": job_id},
+            **{"today": today, "budget": daily_budget_usd + 1e-9},  # sums of floats
+        }
         with self._write("reserving") as db:
             there = db.execute(
-                "SELECT 1 FROM cost_reservations WHERE once = ? AND at >= ?"
-                " UNION ALL SELECT 1 FROM costs WHERE once = ?",
-                (once, today, once),
+                "SELECT 1 FROM cost_reservations WHERE once = :once AND at >= :today AND usd >= :usd"
+                " UNION ALL SELECT 1 FROM costs WHERE once = :once",
+                values,
             ).fetchone()
             if there:
                 return True
+            fits = db.execute(_FITS_CAP, values).fetchone()
+            db.execute(
+                "UPDATE processing_jobs SET refused_usd = :usd WHERE job_id = :job_id AND refused_usd IS NOT :usd",
+                {"job_id": job_id, "usd": None if fits is None or fits[0] else usd},
+            )
+            if fits is not None and not fits[0]:
+                return False
             added = db.execute(
                 "INSERT INTO cost_reservations (once, at, kind, usd, job_id) SELECT :once, :now, :kind, :usd, :job_id"
                 " WHERE (SELECT coalesce(sum(usd), 0) FROM costs WHERE kind = :kind AND at >= :today)"
-                " + (SELECT coalesce(sum(usd), 0) FROM cost_reservations WHERE kind = :kind AND at >= :today)"
-                " + :usd <= :budget"
+                " + (SELECT coalesce(sum(usd), 0) FROM cost_reservations WHERE kind = :kind AND at >= :today"
+                " AND once <> :once) + :usd <= :budget"
                 " ON CONFLICT (once) DO UPDATE SET at = excluded.at, usd = excluded.usd",
-                {
-                    **{"once": once, "now": moment(), "kind": kind, "usd": usd, "job_id": job_id},
-                    **{"today": today, "budget": daily_budget_usd + 1e-9},  # sums of floats
-                },
+                values,
             )
             return added.rowcount == 1
 

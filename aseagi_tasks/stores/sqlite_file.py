@@ -15,10 +15,10 @@ from typing import Any
 from aseagi_tasks.errors import ConfigError, RecordsUnavailable
 from aseagi_tasks.stores.query import statements
 
-VERSION = 4
+VERSION = 5
 BUSY_TIMEOUT_S = 30
 #: Columns that hold JSON.
-_JSON = frozenset({"parties", "versions", "detail", "value"})
+_JSON = frozenset({"parties", "versions", "detail", "value", "scan", "quote", "jobs"})
 
 
 class SqliteFile:
@@ -139,7 +139,8 @@ def iso(moment: datetime) -> str:
 def _json_values(table: str, row: sqlite3.Row) -> dict[str, Any]:
     """A row with its JSON columns as what they mean."""
     names = row.keys()
-    return {name: json.loads(row[name]) if _is_json(table, name) else row[name] for name in names}
+    is_json = {name: _is_json(table, name) and row[name] is not None for name in names}
+    return {name: json.loads(row[name]) if is_json[name] else row[name] for name in names}
 
 
 def _is_json(table: str, column: str) -> bool:

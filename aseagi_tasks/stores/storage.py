@@ -39,8 +39,12 @@ class Storage(Protocol):
     def stat(self, key: str) -> Stored | None:
         """The object as listed, or None."""
 
-    def list(self, prefix: str) -> Iterator[Stored]:
-        """Objects whose key begins with ``prefix``, by key, streaming."""
+    def list(self, prefix: str, after: str = "") -> Iterator[Stored]:
+        """Objects whose key begins with ``prefix``, in the order of the keys' bytes, streaming.
+
+        Args:
+            after: only keys behind this one, which need not be there.
+        """
 
     def delete(self, key: str) -> None:
         """Remove; a key that is not there is success."""

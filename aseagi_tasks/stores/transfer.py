@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aseagi_tasks.errors import ConfigError
+from aseagi_tasks.stores.bulk_records import BulkRun
 from aseagi_tasks.stores.fleet_records import MachineRow
 from aseagi_tasks.stores.records import Batch, Document, Event, Job, Records
 from aseagi_tasks.stores.user_records import Correction, User
@@ -49,6 +50,8 @@ _INSTANCE: tuple[str, ...] = (
 _INSTANCE += ("provider_id", "machine_id", "state_since", "billed_until", "detail")
 TABLES = (
     Table("documents", "document_id", "document_id", tuple(Document.model_fields)),
+    # before the jobs and what they cost: that is added up to their runs as it comes in
+    Table("bulk_runs", "run_id", "run_id", tuple(name for name in BulkRun.model_fields if name != "spent_usd")),
     Table("processing_jobs", "job_id", "job_id", tuple(name for name in Job.model_fields if name != "cost_usd")),
     Table("processing_events", "once", "event_id", ("once", *Event.model_fields)),
     Table("costs", "once", "cost_id", ("once", "at", "kind", "usd", "job_id", "detail")),
@@ -60,6 +63,7 @@ TABLES = (
     Table("fleet_machines", "machine_id", "machine_id", (*MachineRow.model_fields, "failed_instance")),
     Table("fleet_controls", "name", "name", ("name", "value", "set_by", "updated_at")),
 )
+_FLOATS = ("_usd", "_usd_per_hour", "seconds_per_page")
 _BY_NAME = {table.name: table for table in TABLES}
 #: Documents' texts travel behind each page of documents.
 TEXTS = "texts"
@@ -257,11 +261,11 @@ def _canonical(row: dict[str, Any], table: Table) -> dict[str, Any]:
     found = {}
     for name in table.columns:
         value = row[name]
-        if value is not None and (name == "at" or name.endswith(("_at", "_since", "_until"))):
+        if value is not None and (name in ("at", "deadline") or name.endswith(("_at", "_since", "_until"))):
             value = datetime.fromisoformat(value).astimezone(UTC).isoformat(timespec="microseconds")
-        elif value is not None and name in ("usd", "seconds", "price_usd_per_hour", "seconds_per_page", "boot_s"):
+        elif value is not None and (name in ("usd", "seconds", "boot_s") or name.endswith(_FLOATS)):
             value = float(value)
-        elif name == "again":
+        elif name in ("again", "failed", "unattended"):
             value = bool(value)
         found[name] = value
     return found

@@ -29,7 +29,7 @@ INSERT INTO document_texts (document_id, part, text)
     SELECT document_id, 0, words FROM documents;
 INSERT INTO processing_jobs (job_id, source, priority, status, document_id, created_at, finished_at, lease_until,
         rolled_up)
-    SELECT 'job-' || n, 'raw/x', 'normal', CASE WHEN n % 1000 = 0 THEN 'processing' ELSE 'completed' END,
+    SELECT 'job-' || n, 'raw/' || n, 'normal', CASE WHEN n % 1000 = 0 THEN 'processing' ELSE 'completed' END,
         lpad(to_hex(n), 16, '0'), now() - make_interval(mins => n),
         CASE WHEN n % 1000 > 0 THEN now() - make_interval(mins => n) END,
         CASE WHEN n % 1000 = 0 THEN now() + make_interval(mins => n % 50 - 25) END,
@@ -160,13 +160,22 @@ CALLS = {
     "jobs that are live": ("SELECT * FROM admit_jobs(1000, 60, 10)", "jobs_live"),
     "leases of a worker": ("SELECT drop_leases('reader@somewhere/', true)", "jobs_held"),
     "updates to deal with": ("SELECT * FROM open_updates()", "telegram_updates_open"),
-    "next bulk run": ("SELECT * FROM claim_bulk_run('me', 60)", "bulk_runs_to_do"),
+    "how a bulk run stands": ("SELECT bulk_stands('1000', now() - interval '1 hour')", "jobs_of_run"),
+    "costs of a bulk run": ("SELECT * FROM bulk_costs('1000')", "jobs_of_run"),
+    "rent of a bulk run": ("SELECT rent_of(now() - interval '1 hour', NULL)", "costs_of_no_job"),
+    "jobs of bulk runs": ("SELECT * FROM admit_jobs(1000, 60, 10)", "bulk_runs_open"),
     "instances that live, and of a day": (
         "SELECT list_instances(now() - interval '1 day', 1000)",
         "instances_by_age",
     ),
     "what is open": ("SELECT fleet_demand()", "jobs_in_bulk_by_age"),
     "ledger of an instance": ("SELECT billed_instance('17')", "costs_once_key"),
+    "keys by those who asked for them": ("SELECT * FROM known_keys(ARRAY['raw/17', 'raw/18'])", "jobs_by_source"),
+    "keys by their documents": ("SELECT * FROM known_keys(ARRAY['raw/17', 'raw/18'])", "documents_by_key"),
+    "originals between two keys": (
+        "SELECT * FROM original_keys('raw/', 'raw/17', 'raw/18', now(), 1000)",
+        "documents_by_key",
+    ),
     "reservation": ("SELECT reserve_cost('x', NULL, 'gpu', 1, 2)", "costs_by_time"),
 }
 BIG = (

@@ -193,21 +193,3 @@ def test_charge_is_made_once_and_added_to_its_job(project: Project) -> None:
     made = together(project, work)
     assert Counter(made) == Counter((name, number) for name in names for number in range(5))
     assert {round(job.cost_usd, 9) for job in project.records().jobs()} == {0.05}
-
-
-def test_bulk_run_is_claimed_by_one_and_again_when_its_worker_fell_silent(project: Project) -> None:
-    client = project.records()._client()
-    runs = [{"run_id": f"r{n:02}", "prefix": "raw/", "status": "confirmed"} for n in range(40)]
-    client.table("bulk_runs").insert([*runs, {"run_id": "waits", "prefix": "raw/", "status": "waiting"}]).execute()
-
-    def work(records: SupabaseRecords, writer: int) -> list[Any]:
-        found = []
-        for _ in range(EACH // 4):
-            found += records._call("claim_bulk_run", {"p_holder": f"w{writer}", "p_seconds": 600})
-        return [row["run_id"] for row in found]
-
-    assert Counter(together(project, work)) == Counter(run["run_id"] for run in runs)
-    client.table("bulk_runs").update({"lease_until": "2020-01-01T00:00:00Z"}).eq("run_id", "r07").execute()
-    assert [
-        row["run_id"] for row in client.rpc("claim_bulk_run", {"p_holder": "x", "p_seconds": 60}).execute().data
-    ] == ["r07"]

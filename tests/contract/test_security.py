@@ -58,7 +58,12 @@ TABLES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = 
     "fleet_machines": ("machine_id", {"own": 1}, {"machine_id": 2, "gpu": "RTX 3090"}, {"failures": 0}),
     "fleet_ticks": ("tick_id", {"own": 1}, {"detail": {}}, {"detail": {}}),
     "fleet_controls": ("name", {"own": "paused"}, {"name": "limits", "value": {}}, {"value": False}),
-    "bulk_runs": ("run_id", {"own": "r"}, {"run_id": "r9", "prefix": "raw/"}, {"status": "paused"}),
+    "bulk_runs": (
+        "run_id",
+        {"own": "r"},
+        {"run_id": "r9", "prefix": "raw/", "status": "waiting", "requested_by": "x"},
+        {"status": "paused"},
+    ),
     "message_batches": (
         "batch_id",
         {"own": "b"},
@@ -126,7 +131,6 @@ CONTROL |= {
     "start_lease",
     "take_over_leases",
     "admit_jobs",
-    "claim_bulk_run",
     "sum_costs",
     "save_texts",
     "daily_totals",
@@ -141,6 +145,9 @@ CONTROL |= {
     "fleet_demand",
 }
 CONTROL |= {"register_again", "count_requested", "count_documents"}
+CONTROL |= {"add_bulk_run", "move_bulk_run", "hold_bulk_run", "let_bulk_run", "register_bulk", "cancel_bulk_jobs"}
+CONTROL |= {"bulk_stands", "bulk_costs", "rent_of"}
+CONTROL |= {"known_keys", "original_keys"}
 CONTROL |= {"roll_up_events", "correct_document", "keep_update", "open_updates", "end_updates"}
 STAGE = {"begin_stage", "end_stage", "add_event", "end_job", "complete_job", "save_text", "renew_lease"}
 STAGE |= {"put_off_job", "drop_leases"}
@@ -184,7 +191,7 @@ def seeded(cloud: Cloud) -> Iterator[Project]:
             db.execute("INSERT INTO fleet_machines (machine_id, gpu) VALUES (1, 'RTX 3090')")
             db.execute("INSERT INTO fleet_ticks (detail) VALUES ('{}')")
             db.execute("INSERT INTO fleet_controls (name, value) VALUES ('paused', 'true')")
-            db.execute("INSERT INTO bulk_runs (run_id, prefix) VALUES ('r', 'raw/')")
+            db.execute("INSERT INTO bulk_runs (run_id, prefix, status) VALUES ('r', 'raw/', 'waiting')")
             db.execute("INSERT INTO message_batches (batch_id, state, requests) VALUES ('b', 'intent', 1)")
             db.execute("INSERT INTO known_names (name) VALUES ('N')")
             db.execute(

@@ -96,6 +96,10 @@ def test_list_is_by_string_prefix_in_key_order(storage: Storage) -> None:
         (k for k in keys if k.startswith("a/b")), key=str.encode
     )
     assert list(storage.list("nothing/")) == []
+    for after in [*keys, "a", "a/", "a/b/", "a/b.", "a/bb/cc", "a/\u00ff", "0", "z"]:
+        behind = sorted((k for k in keys if k.encode() > after.encode()), key=str.encode)
+        assert [there.key for there in storage.list("", after)] == behind
+        assert [there.key for there in storage.list("a/", after)] == [k for k in behind if k.startswith("a/")]
 
 
 def test_delete_all_takes_what_is_below_and_nothing_else(storage: Storage) -> None:

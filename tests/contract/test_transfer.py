@@ -100,6 +100,8 @@ def fill(records: Records, documents: int, seed: int = 1) -> None:
     tables["cost_reservations"].append({"once": "r", "at": at(1), "kind": "gpu", "usd": 0.5, "job_id": None})
     batch = {"batch_id": "b", "state": "sent", "service_id": "msgbatch_1", "requests": 3}
     tables["message_batches"].append({**batch, "created_at": at(1), "updated_at": at(2)})
+    run = {"run_id": "r", "prefix": "raw/", "status": "running", "failed": False, "requested_by": "me", "cap_usd": 1.5}
+    tables["bulk_runs"].append({**run, "created_at": at(1), "deadline": at(99), "scan": {"todo": 3}, "jobs": {}})
     for table in TABLES:
         for begin in range(0, len(tables[table.name]), 500):
             records.add_rows(table.name, table.key, tables[table.name][begin : begin + 500])
@@ -112,7 +114,7 @@ def test_ten_thousand_documents_to_the_cloud_and_back(project: Project, tmp_path
     fill(here, 10_000)
     first = export_records(here, tmp_path / "1.jsonl")
     assert {name: total["rows"] for name, total in first.items()} == {
-        **{"documents": 10_000, "processing_jobs": 10_000, "processing_events": 20_000, "costs": 3_334},
+        **{"documents": 10_000, "bulk_runs": 1, "processing_jobs": 10_000, "processing_events": 20_000, "costs": 3_334},
         **{"cost_reservations": 1, "users": 1, "corrections": 1, "message_batches": 1},
         **{"instances": 1, "fleet_machines": 1, "fleet_controls": 2, TEXTS: 9_000},
     }

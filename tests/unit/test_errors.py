@@ -21,7 +21,7 @@ def example(cls: type[AseagiError]) -> AseagiError:
     """One of the class, with an argument for each place in its sentence."""
     fields = {field for _, field, _, _ in Formatter().parse(cls.template) if field is not None}
     values: list[object] = [f"<{n}>" for n in range(len(fields))] or ["something went wrong"]
-    if cls in (errors.RateLimited, errors.BudgetExceeded):
+    if cls in (errors.RateLimited, errors.BudgetExceeded, errors.CapReached):
         values[1:3] = [2.5] * len(values[1:3])
     return cls(*values)
 

@@ -125,6 +125,8 @@ class ClaudeProxy:
         if self._records.reserve(job_id, "claude", usd, once=once, daily_budget_usd=daily):
             return None
         self._allowance.give_back(instance_id, usd)
+        if job_id is not None and self._records.job(job_id).refused_usd is not None:
+            return "The cap of the document's bulk run leaves no room for it."
         words = f"Documents wait. The day's budget for Claude (ASEAGI_CLAUDE_DAILY_USD={daily}) is spent."
         self._tell(f"BudgetExceeded:{daily}:ASEAGI_CLAUDE_DAILY_USD", words)
         return "The day's budget is spent."
