@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import re
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -101,28 +101,25 @@ class Night:
 
     def __init__(self, stack: FleetStack, claude: AnthropicServer, limited_s: float) -> None:
         self.stack, self.claude, self.limited_s = stack, claude, limited_s
+        os.environ.update(stack.environment)  # before anybody here asks for the settings
+        from aseagi_tasks import control
+        from aseagi_tasks.bulk import orders
+
+        self.control, self.orders = control, orders
         self.run_id = ""
         self.happened: list[str] = []
         self.began = time.monotonic()
 
     def show(self) -> dict[str, Any]:
         """The run, as everybody sees it."""
-        found: dict[str, Any] = self.said("bulk", "show", self.run_id, "--json")
+        found: dict[str, Any] = self.orders.show(self.run_id)
         return found
-
-    def said(self, *arguments: str) -> Any:
-        ran = self.stack.run(*arguments)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        return json.loads(ran.stdout)
 
     def begin(self) -> None:
         """What the clock does when it is night."""
-        code = "from aseagi_tasks.control import nightly; nightly.delay()"
-        subprocess.run(
-            [sys.executable, "-c", code], env=self.stack.environment, check=True, cwd=Path(__file__).parents[1]
-        )
-        self.stack.until(lambda: bool(self.said("bulk", "list", "--json")), 60, "no night begins")
-        self.run_id = self.said("bulk", "list", "--json")[0]["run_id"]
+        self.control.nightly.delay()
+        self.stack.until(lambda: bool(self.orders.listed()), 60, "no night begins")
+        self.run_id = self.orders.listed()[0]["run_id"]
 
     def watch(self, within_s: float) -> dict[str, Any]:
         """Break what is to be broken, until the night is over."""
@@ -149,7 +146,7 @@ class Night:
                 assert not faults, f"over before {[fault.__name__ for fault in faults]}"
                 return run
             assert time.monotonic() < deadline, f"{run}\n{self.stack.report()}"
-            time.sleep(1)
+            time.sleep(0.5)
 
     def lose(self) -> str | None:
         """A machine that works is taken away."""
@@ -245,7 +242,7 @@ def main() -> int:
             **{"ASEAGI_BULK_UNATTENDED_USD": str(CAP_USD), "ASEAGI_LEASE_S": "15", "ASEAGI_REAP_EVERY_S": "2"},
             "ASEAGI_BROKER_TIMEOUT_S": "5",
         }
-        with FleetStack(home, machines, idle_s=10, ticks=CALLS, settings=settings) as stack:
+        with FleetStack(home, machines, idle_s=10, ticks=CALLS, every_s=3, settings=settings) as stack:
             night = Night(stack, claude, options.limited)
             print(f"{options.documents} documents lie in the bucket", flush=True)
             night.begin()

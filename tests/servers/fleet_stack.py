@@ -26,8 +26,6 @@ from aseagi_tasks.stores.sqlite_fleet import SqliteFleet
 from tests.servers.redis import redis_server
 from tests.servers.vast import KEY, Machine, Rented, VastServer
 
-#: Beat's quarter of a minute would make tests wait: the clock of this installation ticks so often.
-TICK_S = 1.0
 CLOCK = """
 import sys, time
 from aseagi_tasks import control
@@ -46,7 +44,7 @@ class FleetStack:
     """Runs below ``home``; ``with`` starts redis and, if it ``works``, control worker and clock, and ends everything.
 
     Args:
-        ticks: what the clock calls, of ``control.py``.
+        ticks: what the clock calls, of ``control.py``. every_s: Beat's quarter of a minute would make tests wait.
         settings: variables beside those that it sets itself.
         server: of the provider.
 
@@ -63,6 +61,7 @@ class FleetStack:
         idle_s: float = 4.0,
         works: bool = True,
         ticks: Sequence[str] = ("autoscale", "reap"),
+        every_s: float = 1.0,
         settings: Mapping[str, str] | None = None,
         **server: Any,
     ) -> None:
@@ -72,7 +71,7 @@ class FleetStack:
         self.kills, self.without_row_s = 0, 0.0
         self.killed_at: datetime | None = None
         self._stopping, self._idle_s, self._works = threading.Event(), idle_s, works
-        self._ticks, self._settings = ticks, settings or {}
+        self._ticks, self._every_s, self._settings = ticks, every_s, settings or {}
         self._stack = contextlib.ExitStack()
         self._control: subprocess.Popen[bytes] | None = None
         self._guard = threading.Lock()
@@ -99,7 +98,7 @@ class FleetStack:
         self._clock: subprocess.Popen[bytes] | None = None
         if self._works:
             self._start_control()
-            self._clock = self._run("clock", [sys.executable, "-c", CLOCK, str(TICK_S), *self._ticks])
+            self._clock = self._run("clock", [sys.executable, "-c", CLOCK, str(self._every_s), *self._ticks])
         self._watch = threading.Thread(target=self._look_for_strangers, daemon=True)
         self._watch.start()
         return self
