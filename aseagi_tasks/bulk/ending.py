@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Literal
 
@@ -35,9 +35,18 @@ def jobs_of(run: BulkRun) -> Iterator[Job]:
         behind = some[-1].job_id
 
 
-def end(run: BulkRun, to: Literal["completed", "cancelled"], now: datetime, *, reason: str | None) -> None:
+def end(
+    run: BulkRun,
+    to: Literal["completed", "cancelled"],
+    now: datetime,
+    *,
+    reason: str | None,
+    keep: Callable[[], None],
+) -> None:
     """Certify what became of a run's documents, end it, and tell the operators, once.
 
+    Args:
+        keep: called from time to time: a large run takes minutes.
     Raises:
         StorageUnavailable, RecordsUnavailable: the run has not ended; call again.
     """
@@ -51,6 +60,7 @@ def end(run: BulkRun, to: Literal["completed", "cancelled"], now: datetime, *, r
             bucket=settings().bucket,
             key=services.signing_key(),
             now=now,
+            tell=lambda _jobs: keep(),
         )
     stands = records.stands(run.run_id, now)
     figures = {"jobs": dict(stands.jobs), "rent_usd": stands.rent_usd, "trouble": None}

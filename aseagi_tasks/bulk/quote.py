@@ -31,6 +31,9 @@ Range = tuple[float, float]
 ENOUGH = 4
 #: Calls that are made again, and documents that are harder than those that were measured.
 SPARE = 1.2
+#: For so many documents the most that an answer can cost is set aside at once, asked live or by message batch: else
+#: the last ones would wait for the cap. For batches no more than what all are expected to cost, but for the first 20.
+AT_ONCE, IN_A_BATCH = 20, 200
 #: Tokens of a page of text and of an answer, at least and at most (DESIGN.md: 597 and 688 in the corpus's middle).
 TEXT_TOKENS, ANSWER_TOKENS = (300, 1_000), (500, 1_200)
 #: Tokens of a letter page's image: one that was easy to read, one that was not.
@@ -108,10 +111,10 @@ def quote(
         left: until the deadline.
     """
     documents = scan.todo
-    claude = claude_line(documents, pages, known, conf)
+    claude, expected_usd = claude_line(documents, pages, known, conf)
     rent = rent_line(pages, machines)
     storage = storage_line(documents, scan.todo_bytes, known.kept, conf)
-    hours = hours_line(documents, pages, known, conf, machines, claude.high, left)
+    hours = hours_line(documents, pages, known, conf, machines, (expected_usd, claude.high), left)
     usd = [sum(line.low for line in (claude, rent, storage)), sum(line.high for line in (claude, rent, storage))]
     said = f"{_size(scan.todo_bytes)} in files that no finished document is of; {scan.done:,} others are done."
     lines = (
@@ -124,7 +127,7 @@ def quote(
         pages=(pages.low, pages.high),
         usd=(round(usd[0], 4), math.ceil(usd[1] * 10_000) / 10_000),
         hours=(hours.low, hours.high),
-        document_usd=(claude.high + rent.high) / documents if documents else 0.0,
+        document_usd=(expected_usd + rent.high) / documents if documents else 0.0,
         lines=lines,
     )
 
@@ -132,26 +135,51 @@ def quote(
 # -- Claude
 
 
-def claude_line(documents: int, pages: Pages, known: Measured, conf: Settings) -> QuoteLine:
-    """What Claude costs: as finished documents did, by document and by page, or by tokens."""
+def claude_line(documents: int, pages: Pages, known: Measured, conf: Settings) -> tuple[QuoteLine, float]:
+    """What Claude costs: as finished documents did, by document and by page, or by tokens.
+
+    Returns:
+        The line, and what of its upper bound is expected to be spent; the rest is set aside and comes back.
+    """
     if conf.analyst_in_use != "claude":
-        return _line("Claude", (0, 0), "USD", "Rules find the facts: nothing is asked of Claude.")
+        return _line("Claude", (0, 0), "USD", "Rules find the facts: nothing is asked of Claude."), 0.0
     model, batch = conf.claude_model, conf.claude_batches == "low"
-    share = prices.BATCH if batch else 1.0
     way = "by message batches at half price" if batch else "asked live"
     paid = [(one.pages, one.usd) for one in known.done if one.usd is not None]
     if len(paid) >= ENOUGH:
-        page_usd = sum(usd for _, usd in paid) / sum(count for count, _ in paid)
-        whole = whole_usd([usd for _, usd in paid], documents) or (0.0, 0.0)
-        found = min(whole[0], page_usd * pages.low) * share, max(whole[1], page_usd * pages.high) * share * SPARE
-        said = f"{len(paid)} documents that {model} was asked about cost ${page_usd * share:.5f} a page"
-        return _line("Claude", found, "USD", f"{said}, {way}; a fifth is added for what is asked twice.")
-    found = (
-        documents * _document_usd(model, pages.low / max(1, documents), batch=batch, low=True),
-        documents * _document_usd(model, pages.high / max(1, documents), batch=batch, low=False) * SPARE,
-    )
-    said = f"By the tokens of instructions, page images, text and answers at {model}'s prices of {prices.AS_OF}"
-    return _line("Claude", found, "USD", f"{said}, {way}; too few documents were done with it to go by.")
+        share = prices.BATCH if batch else 1.0
+        page_usd = sum(usd for _, usd in paid) / sum(count for count, _ in paid) * share
+        whole = whole_usd([usd for _, usd in paid], documents, share=share) or (0.0, 0.0)
+        low, high = min(whole[0], page_usd * pages.low), max(whole[1], page_usd * pages.high)
+        said = f"{len(paid)} documents that {model} was asked about cost ${page_usd:.5f} a page, {way}"
+    else:
+        many = max(1, documents)
+        low = documents * _document_usd(model, pages.low / many, batch=batch, low=True)
+        high = documents * _document_usd(model, pages.high / many, batch=batch, low=False)
+        said = f"Too few documents were done to go by: by tokens at {model}'s prices of {prices.AS_OF}, {way}"
+    expected = high * SPARE
+    aside = aside_usd(documents, bound_usd(documents, pages, conf), conf, expected)
+    said += f"; a fifth is added for what is asked twice, and ${aside:.2f} that is set aside before answers come"
+    return _line("Claude", (low, expected + aside), "USD", f"{said}."), expected
+
+
+def aside_usd(documents: int, each_usd: float, conf: Settings, expected_usd: float) -> float:
+    """What the cap has to hold beside what is expected to be spent.
+
+    Args:
+        each_usd: the most that a document can cost.
+    """
+    least = min(documents, AT_ONCE) * each_usd
+    in_a_batch = min(min(documents, IN_A_BATCH) * each_usd, expected_usd)
+    return max(least, in_a_batch) if conf.claude_batches == "low" else least
+
+
+def bound_usd(documents: int, pages: Pages, conf: Settings) -> float:
+    """The most that a document of twice the usual length can cost, which is set aside before it is asked about."""
+    tokens = 2 * pages.high / max(1, documents) * TEXT_TOKENS[1] + (2 + asking.MAX_UNSURE) * IMAGE_TOKENS[1]
+    calls = max(1, math.ceil(tokens / asking.PART_TOKENS))
+    each = {f"p{number}": asking.frame_tokens() + round(tokens / calls) for number in range(calls)}
+    return asking.bound_usd(conf.claude_model, each, batch=conf.claude_batches == "low")
 
 
 def _document_usd(model: str, pages: float, *, batch: bool, low: bool) -> float:
@@ -257,10 +285,14 @@ def hours_line(
     known: Measured,
     conf: Settings,
     machines: Machines | None,
-    claude_usd: float,
+    claude_usd: Range,
     left: timedelta | None,
 ) -> QuoteLine:
-    """How long it takes: reading, and waiting for message batches and for the next day's budget."""
+    """How long it takes: reading, and waiting for message batches and for the next day's budget.
+
+    Args:
+        claude_usd: what is expected to be spent at most, and what the cap holds for it.
+    """
     timed = [(one.pages, one.seconds) for one in known.done if one.seconds is not None]
     if machines is not None:
         low, high, workers = machines.page_s[0] / machines.number, machines.page_s[1], machines.number
@@ -282,9 +314,14 @@ def hours_line(
     hours = [seconds / HOUR for seconds in hours]
     if conf.analyst_in_use == "claude" and documents:
         if conf.claude_batches == "low":
-            hours = [hours[0] + BATCH_HOURS[0], hours[1] + BATCH_HOURS[1]]
-            how += ", and an hour for message batches, which may take 24"
-        days = int(claude_usd / conf.claude_daily_usd)
+            room = min(claude_usd[1], conf.claude_daily_usd) / bound_usd(documents, pages, conf)
+            batches = math.ceil(documents / max(1.0, room))
+            hours = [hours[0] + BATCH_HOURS[0] * batches, hours[1] + BATCH_HOURS[1] * batches]
+            how += (
+                f", and up to an hour for {'a message batch' if batches == 1 else f'each of {batches} message batches'}"
+            )
+            how += ", which may take 24" + ("; a higher cap makes fewer of them" if batches > 1 else "")
+        days = int(claude_usd[0] / conf.claude_daily_usd)
         if days:
             hours[1] += 24 * days
             how += f"; Claude may cost ${conf.claude_daily_usd:.2f} a day, so it may wait for {_days(days)}"

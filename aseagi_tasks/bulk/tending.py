@@ -6,10 +6,14 @@ to the same end. One at a time looks after a run, by a lease in the records.
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
+from typing import NamedTuple
 
 from aseagi_tasks import services
 from aseagi_tasks.admission import feed_if_possible, go_on
@@ -19,12 +23,21 @@ from aseagi_tasks.errors import AseagiError, BulkRefused, RecordsUnavailable
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.bulk_records import CANCELLED, OPEN_RUNS, BulkRun, Stands, Which
 
-#: Seconds after which a round begins no more work; and for which nobody else looks after a run.
-STEP_S, HOLD_S = 8.0, 120.0
+log = logging.getLogger(__name__)
+#: Seconds after which a round begins no more work; and for which nobody else looks after a run, while it is certified.
+STEP_S, HOLD_S, KEPT_S = 8.0, 120.0, 600.0
 #: Open jobs of one run, and how many are registered together; the rest waits as nothing but lines in the bucket.
 AHEAD, TOGETHER = 10_000, 500
 #: Sums of fractions of a cent.
 _NOTHING = 1e-9
+
+
+class _Round(NamedTuple):
+    """How long a step may take (of the monotonic clock), when it is, and what says that it is still at work."""
+
+    until: float
+    now: datetime
+    keep: Callable[[], None]
 
 
 def tend(now: datetime | None = None) -> dict[str, str]:
@@ -48,11 +61,15 @@ def step(run_id: str, *, until: float | None = None, now: datetime | None = None
         return records.run(run_id)
     trouble: str | None = None
     try:
-        _do(run, time.monotonic() + STEP_S if until is None else until, now or datetime.now(UTC))
+        until = time.monotonic() + STEP_S if until is None else until
+        _do(run, _Round(until, now or datetime.now(UTC), partial(_keep, run.run_id, holder)))
     except RecordsUnavailable:
         raise
     except AseagiError as exc:
         trouble = str(exc)
+    except Exception as exc:  # the next run must not wait for this one
+        log.exception("bulk run %s", run.run_id)
+        trouble = f"A step failed in a way nobody foresaw: {type(exc).__name__}: {exc}"
     finally:
         with suppress(RecordsUnavailable):  # then the lease ends by itself
             records.let_run(run.run_id, holder)
@@ -62,30 +79,34 @@ def step(run_id: str, *, until: float | None = None, now: datetime | None = None
     return run
 
 
-def _do(run: BulkRun, until: float, now: datetime) -> None:
+def _keep(run_id: str, holder: str) -> None:
+    services.bulk_records().hold_run(run_id, holder, KEPT_S)
+
+
+def _do(run: BulkRun, at: _Round) -> None:
     match run.status:
         case "scanning":
-            _scan(run, until, now)
+            _scan(run, at)
         case "waiting":
             _confirm(run)
         case "confirmed":
-            _begin(run, until, now)
+            _begin(run, at)
         case "running":
-            _run(run, until, now)
+            _run(run, at)
         case "paused":
-            _stands(run, now)
-            if run.deadline is not None and now >= run.deadline:
+            _stands(run, at.now)
+            if run.deadline is not None and at.now >= run.deadline:
                 _finish_early(run, _deadline(run))
         case "finishing":
-            _finish(run, until, now)
+            _finish(run, at)
         case "cancelling":
-            _cancel(run, until, now)
+            _cancel(run, at)
 
 
 # -- before it begins
 
 
-def _scan(run: BulkRun, until: float, now: datetime) -> None:
+def _scan(run: BulkRun, at: _Round) -> None:
     records, conf = services.bulk_records(), settings()
     if not run.scan.finished:
         scan = scan_on(
@@ -96,15 +117,15 @@ def _scan(run: BulkRun, until: float, now: datetime) -> None:
             storage=services.storage(),
             failed=run.failed,
             rest_s=conf.bulk_rest_s,
-            now=now,
-            enough=lambda: time.monotonic() >= until,
+            now=at.now,
+            enough=lambda: time.monotonic() >= at.until,
         )
         moved = records.move_run(run.run_id, ["scanning"], scan=scan)
-        if moved is None or not scan.finished:
-            return
+        if moved is None or not scan.finished or time.monotonic() > at.until - STEP_S / 2:
+            return  # to open files for the quote takes as long
         run = moved
     if run.scan.todo == 0:
-        ending.end(run, "completed", now, reason="There is nothing to do.")
+        ending.end(run, "completed", at.now, keep=at.keep, reason="There is nothing to do.")
         return
     from aseagi_tasks.bulk.quote import quote_of
 
@@ -114,9 +135,9 @@ def _scan(run: BulkRun, until: float, now: datetime) -> None:
         records=services.records(),
         storage=services.storage(),
         conf=conf,
-        fleet=services.fleet_records(),
+        fleet=None if conf.fleet == "none" else services.fleet_records(),
         deadline=run.deadline,
-        now=now,
+        now=at.now,
     )
     quoted = records.move_run(run.run_id, ["scanning"], "waiting", quote=quote)
     if quoted is not None:
@@ -142,24 +163,24 @@ def _confirm(run: BulkRun) -> None:
 # -- while it runs
 
 
-def _begin(run: BulkRun, until: float, now: datetime) -> None:
+def _begin(run: BulkRun, at: _Round) -> None:
     records = services.bulk_records()
-    begun = records.move_run(run.run_id, ["confirmed"], "running", started_at=run.started_at or now, reason=None)
+    begun = records.move_run(run.run_id, ["confirmed"], "running", started_at=run.started_at or at.now, reason=None)
     if begun is not None:
-        _run(begun, until, now)
+        _run(begun, at)
 
 
-def _run(run: BulkRun, until: float, now: datetime) -> None:
-    stands = _stands(run, now)
-    if run.deadline is not None and now >= run.deadline:
+def _run(run: BulkRun, at: _Round) -> None:
+    stands = _stands(run, at.now)
+    if run.deadline is not None and at.now >= run.deadline:
         _finish_early(run, _deadline(run))
     elif _is_at_cap(run, stands):
         _finish_early(run, _capped(run))
-    elif not _feed(run, stands, until, now):
+    elif not _feed(run, stands, at):
         feed_if_possible(limit=100)
 
 
-def _feed(run: BulkRun, stands: Stands, until: float, now: datetime) -> bool:
+def _feed(run: BulkRun, stands: Stands, at: _Round) -> bool:
     """Register the next jobs, as many as there is room and money for; whether the run has come to its end."""
     records, still_open = services.bulk_records(), stands.open
     while (room := _room(run, stands, still_open)) > 0 and run.part <= run.scan.parts:
@@ -173,12 +194,12 @@ def _feed(run: BulkRun, stands: Stands, until: float, now: datetime) -> bool:
             return True
         run = fed
         feed_if_possible(limit=100)
-        if time.monotonic() >= until:
+        if time.monotonic() >= at.until:
             return False
     is_all = run.part > run.scan.parts
     if still_open == 0:
         if is_all:
-            ending.end(run, "completed", now, reason=None)
+            ending.end(run, "completed", at.now, keep=at.keep, reason=None)
         else:
             _finish_early(run, _capped(run))
         return True
@@ -227,29 +248,29 @@ def _finish_early(run: BulkRun, reason: str) -> None:
     services.bulk_records().move_run(run.run_id, ["running", "paused"], "finishing", reason=reason)
 
 
-def _finish(run: BulkRun, until: float, now: datetime) -> None:
+def _finish(run: BulkRun, at: _Round) -> None:
     """Begin nothing; what is at work ends, and what waits for money or a setting is left to the next run."""
-    if not (_cancel_jobs(run, "not begun", until) and _cancel_jobs(run, "put off", until)):
+    if not (_cancel_jobs(run, "not begun", at) and _cancel_jobs(run, "put off", at)):
         return
-    stands = _stands(run, now)
+    stands = _stands(run, at.now)
     if stands.open and stands.refused == stands.open and not _let_go(run, stands):
-        if not _cancel_jobs(run, "refused", until):
+        if not _cancel_jobs(run, "refused", at):
             return
-        stands = _stands(run, now)
+        stands = _stands(run, at.now)
     if not stands.open:
-        ending.end(run, "completed", now, reason=run.reason)
+        ending.end(run, "completed", at.now, keep=at.keep, reason=run.reason)
 
 
-def _cancel(run: BulkRun, until: float, now: datetime) -> None:
-    if _cancel_jobs(run, "all", until):
-        ending.end(run, "cancelled", now, reason=run.reason)
+def _cancel(run: BulkRun, at: _Round) -> None:
+    if _cancel_jobs(run, "all", at):
+        ending.end(run, "cancelled", at.now, keep=at.keep, reason=run.reason)
 
 
-def _cancel_jobs(run: BulkRun, which: Which, until: float) -> bool:
+def _cancel_jobs(run: BulkRun, which: Which, at: _Round) -> bool:
     """Cancel open jobs; whether that were all of them."""
     kind = "CapReached" if run.reason == _capped(run) else "Cancelled"
     while len(services.bulk_records().cancel_jobs(run.run_id, which, kind, run.reason)) == CANCELLED:
-        if time.monotonic() >= until:
+        if time.monotonic() >= at.until:
             return False
     return True
 

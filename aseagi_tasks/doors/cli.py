@@ -18,6 +18,7 @@ from aseagi_tasks.documents import Status
 from aseagi_tasks.doors import (
     api_tokens,
     backing_up,
+    bulk_cli,
     ca_cli,
     certifying,
     fleet_cli,
@@ -45,6 +46,7 @@ app.add_typer(api_tokens.app, name="api-token")
 app.add_typer(certifying.app)
 app.add_typer(reporting.app, name="report", rich_help_panel="Reports")
 app.add_typer(reprocessing.app)
+app.add_typer(bulk_cli.app, name="bulk")
 app.add_typer(fleet_cli.app, name="fleet", rich_help_panel="Rented machines")
 app.add_typer(ca_cli.app, name="ca", rich_help_panel="Rented machines")
 

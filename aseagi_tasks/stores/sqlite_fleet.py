@@ -21,20 +21,23 @@ from aseagi_tasks.stores.fleet_records import (
 )
 from aseagi_tasks.stores.sqlite_file import SqliteFile
 
+#: What waits to be let in of a run that is paused or cancelled, no machine helps.
+_WANTS = """status IN ('queued', 'processing') AND waits_for IS NULL AND (lease_until IS NOT NULL OR run_id IS NULL
+    OR run_id NOT IN (SELECT run_id FROM bulk_runs WHERE status IN ('paused', 'cancelling')))"""
 #: Pages of a job in work are those that rasterizing left to recognition, one at least.
-_DEMAND = """
+_DEMAND = f"""
 WITH usual AS (SELECT coalesce(avg(pages), 3.0) AS pages FROM
         (SELECT pages FROM documents WHERE pages IS NOT NULL ORDER BY created_at DESC LIMIT 200)),
     open AS (SELECT count(*) AS open_jobs, min(created_at) AS oldest,
         count(*) FILTER (WHERE lease_until IS NULL AND priority = 'high') AS outside_interactive,
         count(*) FILTER (WHERE lease_until IS NULL AND priority <> 'high') AS outside_bulk
-        FROM processing_jobs WHERE status IN ('queued', 'processing') AND waits_for IS NULL),
+        FROM processing_jobs WHERE {_WANTS}),
     next AS (SELECT coalesce(
         CASE WHEN status = 'processing' THEN (SELECT max(1, json_extract(detail, '$.unread')) FROM processing_events
             WHERE processing_events.job_id = job.job_id AND stage = 'rasterize' AND kind = 'finished'
             ORDER BY event_id DESC LIMIT 1) END,
         (SELECT pages FROM documents WHERE documents.document_id = job.document_id)) AS pages
-        FROM (SELECT * FROM processing_jobs WHERE status IN ('queued', 'processing') AND waits_for IS NULL
+        FROM (SELECT * FROM processing_jobs WHERE {_WANTS}
             ORDER BY created_at LIMIT 500) AS job)
 SELECT open.*, coalesce((SELECT avg(coalesce(next.pages, usual.pages)) FROM next), usual.pages) AS pages_per_document
 FROM open, usual

@@ -11,10 +11,13 @@ import pytest
 
 from aseagi_tasks.errors import NotFound
 from aseagi_tasks.stores.bulk_records import BulkRecords, BulkRun, Quote, Scan
+from aseagi_tasks.stores.fleet_records import FleetRecords
 from aseagi_tasks.stores.records import Records
 from aseagi_tasks.stores.sqlite import SqliteRecords
 from aseagi_tasks.stores.sqlite_bulk import SqliteBulk
+from aseagi_tasks.stores.sqlite_fleet import SqliteFleet
 from aseagi_tasks.stores.supabase_bulk import SupabaseBulk
+from aseagi_tasks.stores.supabase_fleet import SupabaseFleet
 from tests.servers.cloud import Project
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
@@ -24,18 +27,19 @@ QUOTE = Quote(documents=2, pages=(2, 4), usd=(0.5, 1.5), hours=(0.1, 0.2), docum
 class Stores(NamedTuple):
     records: Records
     bulk: BulkRecords
+    fleet: FleetRecords
 
 
 @pytest.fixture(params=["sqlite", "supabase"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
     if request.param == "sqlite":
         path = tmp_path / "records.sqlite3"
-        yield Stores(SqliteRecords(path), SqliteBulk(path))
+        yield Stores(SqliteRecords(path), SqliteBulk(path), SqliteFleet(path))
     else:
         project: Project = request.getfixturevalue("project")
         token = project.api.token
-        bulk = SupabaseBulk(project.api.url, token("anon"), token("service_role"))
-        yield Stores(project.records(), bulk)
+        address = (project.api.url, token("anon"), token("service_role"))
+        yield Stores(project.records(), SupabaseBulk(*address), SupabaseFleet(*address))
 
 
 def running(stores: Stores, jobs: int = 0, cap_usd: float = 10.0, run_id: str = "20261129-000000-aaaaaa") -> str:
@@ -96,7 +100,12 @@ def test_jobs_are_registered_once_and_let_in_only_while_their_run_runs(stores: S
     stores.records.begin_stage(f"{run_id}-0", "fetch", "w")
     stores.records.drop_leases("nobody", died=True)
 
+    assert stores.fleet.demand().open_jobs == 5
     stores.bulk.move_run(run_id, ["running"], "paused")
+    assert (stores.fleet.demand().open_jobs, stores.fleet.demand().outside_bulk) == (
+        1,
+        1,
+    )  # no machine helps the others
     assert stores.bulk.register_bulk(run_id, {"late": "raw/late.pdf"}) == 0
     assert [job.job_id for job in stores.records.admit(100, 60)] == ["other"]
     stores.bulk.move_run(run_id, ["paused"], "finishing")

@@ -12,7 +12,9 @@ import pytest
 
 from aseagi_tasks.documents import STAGES, Source
 from aseagi_tasks.errors import Cancelled
+from aseagi_tasks.stores.bulk_records import BulkRun
 from aseagi_tasks.stores.supabase import SupabaseRecords
+from aseagi_tasks.stores.supabase_bulk import SupabaseBulk
 from tests.servers.cloud import Project
 
 WRITERS, OPERATIONS = 16, 2_000
@@ -193,3 +195,24 @@ def test_charge_is_made_once_and_added_to_its_job(project: Project) -> None:
     made = together(project, work)
     assert Counter(made) == Counter((name, number) for name in names for number in range(5))
     assert {round(job.cost_usd, 9) for job in project.records().jobs()} == {0.05}
+
+
+def test_cap_of_a_bulk_run_is_not_passed_by_many_who_set_money_aside(project: Project) -> None:
+    token, names = project.api.token, [f"job-{number:03}" for number in range(160)]
+    bulk = SupabaseBulk(project.api.url, token("anon"), token("service_role"))
+    bulk.add_run(BulkRun(run_id="r", prefix="raw/", requested_by="x", created_at=NOW))
+    bulk.move_run("r", ["scanning"], "running", cap_usd=1.0, started_at=NOW)
+    assert bulk.register_bulk("r", dict.fromkeys(names, "raw/x")) == 160
+
+    def work(records: SupabaseRecords, writer: int) -> list[Any]:
+        mine = names[writer::WRITERS]
+        made = [(job, records.reserve(job, "claude", 0.01, once=job, daily_budget_usd=100)) for job in mine]
+        for job, reserved in made[::2]:
+            if reserved:
+                records.settle(0.01, once=job, detail={})
+        return made
+
+    made = Counter(reserved for _, reserved in together(project, work))
+    stands = bulk.stands("r", NOW)
+    assert made == {True: 100, False: 60}
+    assert stands.committed_usd == pytest.approx(1.0) and stands.refused == 60

@@ -11,7 +11,7 @@ import pytest
 from aseagi_tasks.analysis.prices import cost_usd
 from aseagi_tasks.bulk import sampling
 from aseagi_tasks.bulk.measured import Done, Kept, Measured, measured
-from aseagi_tasks.bulk.quote import Machines, quote, quote_of, rented
+from aseagi_tasks.bulk.quote import Machines, aside_usd, bound_usd, quote, quote_of, rented
 from aseagi_tasks.bulk.sampling import Opened, Pages, chosen, reckon
 from aseagi_tasks.documents import Source
 from aseagi_tasks.errors import ConfigError
@@ -95,14 +95,22 @@ def test_rules_without_machines_cost_nothing() -> None:
 
 def test_claude_costs_what_finished_documents_did() -> None:
     done = tuple(Done(1_000, pages, 1.0, 0.001 * pages) for pages in (4, 5, 6, 5, 5))
-    live = quote(SCAN, PAGES, Measured(done), conf(**CLAUDE, claude_batches="never"), None)
+    settings = conf(**CLAUDE, claude_batches="never")
+    live, each = quote(SCAN, PAGES, Measured(done), settings, None), bound_usd(1_000, PAGES, settings)
     claude = line(live, "Claude")
-    assert claude.low == pytest.approx(0.001 * 4_000) and claude.high == pytest.approx(0.001 * 6_000 * 1.2)
+    assert claude.low == pytest.approx(0.001 * 4_000) and claude.high == pytest.approx(0.001 * 6_000 * 1.2 + 20 * each)
+    assert 0.01 < each < 0.03, "two answers at full length"
     assert "5 documents" in claude.how and "$0.00100 a page, asked live" in claude.how
-    batch = quote(SCAN, PAGES, Measured(done), conf(**CLAUDE), None)
-    assert line(batch, "Claude").high == pytest.approx(claude.high / 2)
-    assert batch.usd[1] == pytest.approx(claude.high / 2, abs=1e-4)
-    assert batch.document_usd == pytest.approx(claude.high / 2 / 1_000)
+    assert live.document_usd == pytest.approx(0.001 * 6 * 1.2) and live.usd[1] >= claude.high
+    batch = line(quote(SCAN, PAGES, Measured(done), conf(**CLAUDE), None), "Claude")
+    assert batch.low == pytest.approx(claude.low / 2)
+    assert batch.high == pytest.approx(0.001 * 6_000 * 1.2 / 2 + 200 * each / 2), "200 are in a batch"
+
+
+def test_cap_holds_what_is_set_aside_before_answers_come() -> None:
+    live, batch = conf(**CLAUDE, claude_batches="never"), conf(**CLAUDE)
+    assert aside_usd(5, 1.0, live, 0.1) == 5 and aside_usd(1_000, 1.0, live, 500) == 20
+    assert [aside_usd(1_000, 1.0, batch, expected) for expected in (1, 100, 500)] == [20, 100, 200]
 
 
 def test_claude_is_reckoned_by_tokens_where_nothing_was_done() -> None:
@@ -114,7 +122,7 @@ def test_claude_is_reckoned_by_tokens_where_nothing_was_done() -> None:
         assert "tokens" in claude.how
     long = quote(Scan(todo=1), Pages(2_000, 2_000, ""), Measured(), conf(**CLAUDE), None)
     most = cost_usd("claude-haiku-5-5", {"input_tokens": 2_000 * 1_000}, batch=True)
-    assert most / 5 < long.usd[1] < most / 2, "in parts below 100,000 tokens, where a token costs a fifth"
+    assert most / 5 < long.document_usd < most / 2, "in parts below 100,000 tokens, where a token costs a fifth"
 
 
 MACHINES = Machines((0.5, 1.0), 3, (0.5 * 0.2 / 3600, 1.0 * 0.3 / 3600), (0.01, 0.2), "2 machines were measured")
@@ -246,7 +254,7 @@ def test_quote_of_a_scan(office: Office, tmp_path: Path, monkeypatch: pytest.Mon
 
     found = asked()
     assert (found.documents, found.pages) == (1, (3, 3))
-    assert found.usd[0] == pytest.approx(0.001) and found.usd[1] == pytest.approx(0.0018)
+    assert found.usd[0] == pytest.approx(0.001) and found.document_usd == pytest.approx(0.0018)
     assert Quote.model_validate_json(found.model_dump_json()) == found
 
     def missing(*_: object, **__: object) -> None:

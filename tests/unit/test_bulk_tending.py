@@ -7,15 +7,17 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from aseagi_tasks import control, services
 from aseagi_tasks.bulk import orders, quote, tending
-from aseagi_tasks.documents import Source
-from aseagi_tasks.errors import BulkRefused, NotFound, RecordsUnavailable
+from aseagi_tasks.documents import Reading, Source
+from aseagi_tasks.errors import BudgetExceeded, BulkRefused, CapReached, NotFound, RecordsUnavailable
 from aseagi_tasks.settings import Settings, settings
+from aseagi_tasks.stages.analyze import JobErrand
 from aseagi_tasks.stores.bulk_records import BulkRun, Quote
 from aseagi_tasks.stores.records import Job
 from aseagi_tasks.stores.sqlite_bulk import SqliteBulk
@@ -305,3 +307,19 @@ def test_trouble_says_why_nothing_moves(works: Works, monkeypatch: pytest.Monkey
     monkeypatch.setattr(works.storage, "list", lambda *_: (_ for _ in ()).throw(NotFound("raw/b", "the bucket")))
     tending.tend()
     assert "raw/b" in orders.show(other)["trouble"] and orders.show(other)["status"] == "scanning"
+
+
+def test_document_whose_money_is_refused_waits_for_the_cap_of_its_run(works: Works) -> None:
+    works.put("a")
+    run_id = works.running(cap_usd=0.5)
+    (job,) = works.jobs(run_id).values()
+    source = SimpleNamespace(name="a.pdf")
+    place: Any = SimpleNamespace(job_id=job.job_id, source=source, settings=works.conf)
+    errand = JobErrand(place, Reading(engine="t", pages=()), works.records)
+    errand.reserve("p1-1", 0.4)
+    with pytest.raises(CapReached, match=f"the cap of run {run_id} leaves no room"):
+        errand.reserve("p2-1", 0.2)
+    works.bulk.move_run(run_id, ["running"], cap_usd=100.0)
+    with pytest.raises(BudgetExceeded) as said:  # the day's
+        errand.reserve("p2-1", 50.0)
+    assert not isinstance(said.value, CapReached)

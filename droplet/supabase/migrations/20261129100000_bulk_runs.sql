@@ -81,6 +81,36 @@ BEGIN
         RETURNING *;
 END $$;
 
+-- As before, without what waits to be let in of a run that is paused or cancelled: no machine helps that.
+CREATE OR REPLACE FUNCTION fleet_demand() RETURNS jsonb LANGUAGE sql STABLE SET search_path = '' AS $$
+    WITH usual AS (SELECT coalesce(avg(pages), 3) AS pages FROM
+            (SELECT pages FROM public.documents WHERE pages IS NOT NULL ORDER BY created_at DESC LIMIT 200) AS latest),
+        held AS (SELECT array_agg(run_id) AS runs FROM public.bulk_runs
+            WHERE status IN ('paused', 'cancelling') AND status NOT IN ('completed', 'cancelled')),
+        -- not what waits for something else than a machine: a message batch, for instance
+        open AS (SELECT count(*) AS jobs, min(created_at) AS oldest,
+                count(*) FILTER (WHERE lease_until IS NULL AND priority = 'high') AS outside_interactive,
+                count(*) FILTER (WHERE lease_until IS NULL AND priority <> 'high') AS outside_bulk
+            FROM public.processing_jobs WHERE status IN ('queued', 'processing') AND waits_for IS NULL
+                AND (lease_until IS NOT NULL OR run_id IS NULL OR run_id <> ALL (coalesce((SELECT runs FROM held), '{}')))),
+        -- of those whose turn is next: however many wait, this is asked every 15 s
+        next AS (SELECT coalesce(
+                (SELECT greatest(1, (detail ->> 'unread')::integer) FROM public.processing_events AS event
+                    WHERE event.job_id = job.job_id AND job.status = 'processing'
+                        AND event.stage = 'rasterize' AND event.kind = 'finished' ORDER BY event_id DESC LIMIT 1),
+                (SELECT pages FROM public.documents AS document WHERE document.document_id = job.document_id)) AS pages
+            FROM (SELECT * FROM public.processing_jobs WHERE status IN ('queued', 'processing') AND waits_for IS NULL
+                AND (lease_until IS NOT NULL OR run_id IS NULL OR run_id <> ALL (coalesce((SELECT runs FROM held), '{}')))
+                ORDER BY created_at LIMIT 500) AS job),
+        requested AS (
+            (SELECT created_at FROM public.processing_jobs WHERE priority <> 'low' ORDER BY created_at DESC LIMIT 40)
+            UNION (SELECT created_at FROM public.processing_jobs WHERE priority = 'low' ORDER BY created_at DESC LIMIT 1))
+    SELECT jsonb_build_object('open_jobs', open.jobs, 'oldest', open.oldest,
+        'pages_per_document', coalesce((SELECT avg(coalesce(next.pages, usual.pages)) FROM next), usual.pages),
+        'outside_interactive', open.outside_interactive, 'outside_bulk', open.outside_bulk,
+        'requested', coalesce((SELECT jsonb_agg(created_at) FROM requested), '[]')) FROM open, usual
+$$;
+
 -- What was booked for no job in the time of a run: rent.
 CREATE FUNCTION rent_of(p_since timestamptz, p_until timestamptz) RETURNS numeric
     LANGUAGE sql STABLE SET search_path = '' AS $$
