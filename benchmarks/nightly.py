@@ -22,6 +22,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -226,6 +227,7 @@ def main() -> int:
         s3.create_bucket(Bucket=BUCKET)
         for path in papers(incoming, options.documents):
             s3.upload_file(str(path), BUCKET, f"raw/{path.name}")
+        now = datetime.now(UTC)
         settings = {
             **{"ASEAGI_STORAGE": "s3", "ASEAGI_BUCKET": BUCKET, "ASEAGI_S3_ENDPOINT_URL": address},
             **{
@@ -240,9 +242,11 @@ def main() -> int:
             },
             **{"ASEAGI_BULK_REST_S": "0", "ASEAGI_NIGHTLY": "on", "ASEAGI_NIGHTLY_USD": str(CAP_USD)},
             **{"ASEAGI_BULK_UNATTENDED_USD": str(CAP_USD), "ASEAGI_LEASE_S": "15", "ASEAGI_REAP_EVERY_S": "2"},
+            **{"ASEAGI_NIGHTLY_AT": f"{now:%H:%M}", "ASEAGI_NIGHTLY_UNTIL": f"{now + timedelta(hours=6):%H:%M}"},
+            **{"ASEAGI_FLEET_PRICE_CAPS": "RTX 3090:0.30", "ASEAGI_FLEET_USD_PER_HOUR": "1"},
             "ASEAGI_BROKER_TIMEOUT_S": "5",
         }
-        with FleetStack(home, machines, idle_s=10, ticks=CALLS, every_s=3, settings=settings) as stack:
+        with FleetStack(home, machines, idle_s=60, ticks=CALLS, every_s=3, settings=settings) as stack:
             night = Night(stack, claude, options.limited)
             print(f"{options.documents} documents lie in the bucket", flush=True)
             night.begin()
@@ -280,6 +284,8 @@ def main() -> int:
             }
         hours = quote["hours"]
         print(f"\n{options.documents} documents, {seconds:.0f} s; quoted {hours[0]:.2f} to {hours[1]:.2f} h")
+        for line in quote["lines"]:
+            print(f"  {line['what']}: {line['low']:g} to {line['high']:g} {line['unit']}. {line['how']}")
         for claim, holds in claims.items():
             print(f"  {'holds' if holds else 'DOES NOT HOLD'}: {claim}")
         return 0 if all(claims.values()) else 1
