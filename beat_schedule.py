@@ -41,6 +41,7 @@ BEAT_SCHEDULE = {
         "schedule": crontab(day_of_month=2, hour=5, minute=10),
     },
     "batches": {"task": "aseagi.control.batches", "schedule": Every(60)},
+    "notices": {"task": "aseagi.control.notices", "schedule": Every(15)},
     "reprocess": {"task": "aseagi.control.reprocess", "schedule": Every(30)},
     "bulk": {"task": "aseagi.control.bulk", "schedule": Every(15)},
     "nightly": {"task": "aseagi.control.nightly", "schedule": OnTheWall(hour=int(_NIGHT[0]), minute=int(_NIGHT[1]))},

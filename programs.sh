@@ -34,6 +34,7 @@ if [ "${1:-}" = test ]; then
     has ip || need iproute2 ""
     # Debian keeps it off the path of users
     has nginx || [ -x /usr/sbin/nginx ] || need nginx-light nginx
+    has rclone || need rclone rclone
     has chromium || need chromium chromium
     has pg_dump || need postgresql-client libpq
 fi

@@ -16,6 +16,7 @@ from aseagi_tasks.errors import AseagiError, NotFound, NotSetUp, Quarantined, Re
 from aseagi_tasks.fleet import broker_access
 from aseagi_tasks.fleet.allowance import Allowance
 from aseagi_tasks.fleet.marks import HEARTBEAT_KEY
+from aseagi_tasks.notify import notice
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Job
 
@@ -89,13 +90,17 @@ def restore_drill() -> dict[str, Any]:
     try:
         held = drill(services.records_source(), services.storage(), settings().scratch_root, datetime.now(UTC))
     except AseagiError as exc:
-        services.notifier().tell(f"The restore drill failed. {exc}")
+        services.notifier().tell(notice("drill_failed", why=exc))
         raise
     if held.found:
-        services.notifier().tell(
-            f"The restore drill of {held.backup} found: {'; '.join(held.found[:5])}. `aseagi restore-drill` shows all."
-        )
+        services.notifier().tell(notice("drill_found", backup=held.backup, found="; ".join(held.found[:5])))
     return held.model_dump(mode="json")
+
+
+@app.task(name="aseagi.control.notices", acks_late=False, expires=15)
+def notices() -> int:
+    """Tell the operators what Telegram did not take when it was to be said; how many messages went out."""
+    return services.notifier().deliver()
 
 
 @app.task(name="aseagi.control.heartbeat")
@@ -136,8 +141,8 @@ def certificate() -> list[str]:
             key=services.signing_key(),
             now=now,
         )
-        verdict = "balances" if certified.totals.balanced else "does NOT balance"
-        services.notifier().tell(f"The certificate of {day} {verdict}: {certified.summary()}. {key}")
+        verdict = "balances" if certified.totals.balanced else "does_not_balance"
+        services.notifier().tell(notice(verdict, day=day, sum=certified.summary(), key=key))
         made.append(key)
     return made
 
@@ -179,7 +184,7 @@ def batches() -> dict[str, int]:
     try:
         return tending.tend(datetime.now(UTC))
     except NotSetUp as exc:
-        services.tell_once(":".join((type(exc).__name__, *map(str, exc.args[2:]))), f"Documents wait. {exc}")
+        services.tell_what_waits(exc)
     except TransientError as exc:
         log.info("message batches: %s", exc)
     return {}
@@ -260,6 +265,5 @@ def reconcile() -> dict[str, Any] | None:
     totals = difference(compare(tools, now))
     tools.records.set_control("reconciled", {**totals, "at": now.isoformat(timespec="seconds")}, "beat")
     if abs(totals["difference_usd"]) > 0.01:
-        said = "Vast.ai charged ${charged_usd:.2f} in three days for what the ledger has as ${booked_usd:.2f}."
-        services.tell_once(f"fleet:reconciled:{now:%Y-%m-%d}", said.format(**totals))
+        services.tell_once(f"fleet:reconciled:{now:%Y-%m-%d}", notice("reconciled", **totals))
     return dict(totals)

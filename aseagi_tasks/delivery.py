@@ -52,6 +52,7 @@ from aseagi_tasks.errors import (
     StorageUnavailable,
     TransientError,
 )
+from aseagi_tasks.notify import notice
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Job
 from aseagi_tasks.waiting import forget_waiting, note_waiting
@@ -92,7 +93,12 @@ def set_aside(job: Job, exc: Quarantined) -> None:
     """End a job that no worker survives, from outside; who waits for its result gets the error."""
     if services.records().fail(job.job_id, job.stage, *explain(exc, job.stage or "intake")):
         tell_waiting(job.job_id, exc)
-        services.notifier().tell(f"job {job.job_id}: {exc}")
+        tell_set_aside(job.job_id, exc)
+
+
+def tell_set_aside(job_id: str, exc: Quarantined) -> None:
+    """The operators hear of it once, whoever sets the job aside."""
+    services.tell_once(f"quarantine:{job_id}", notice("quarantine", job_id=job_id, why=exc))
 
 
 def tell_waiting(job_id: str, exc: AseagiError) -> None:
@@ -149,7 +155,7 @@ class StageTask(Task):
         job_id = self.job_id(task_id, args)
         services.records().fail(job_id, self.stage, *explain(exc, self.stage or "intake"))
         if isinstance(exc, Quarantined):
-            services.tell_once(f"quarantine:{job_id}", f"Job {job_id} is set aside. {exc}")
+            tell_set_aside(job_id, exc)
         shutil.rmtree(settings().scratch_root / job_id, ignore_errors=True)
         feed_if_possible()
 
@@ -234,7 +240,7 @@ class StageTask(Task):
         if isinstance(exc, (BudgetExceeded, NotSetUp)):
             note_waiting(job_id, self.stage, exc)
             if not isinstance(exc, CapReached):  # its run says so when it ends
-                services.tell_once(":".join((type(exc).__name__, *map(str, exc.args[2:]))), f"Documents wait. {exc}")
+                services.tell_what_waits(exc)
             try:
                 what = f"the cap of run {exc.args[2]}" if isinstance(exc, CapReached) else _WAITS_FOR[type(exc)]
                 self.wait(job_id, what, settings().claude_look_again_s * random.uniform(0.5, 1.5))
@@ -249,7 +255,7 @@ class StageTask(Task):
         if is_disk_full(exc):
             countdown = max(countdown or 0, DISK_PAUSE_S)
         if isinstance(exc, (RecordsUnavailable, StorageUnavailable)) and self.request.retries >= _TELL_AFTER:
-            services.tell_once(type(exc).__name__, f"Documents wait. {exc}")
+            services.tell_once(type(exc).__name__, notice("waits", why=exc))
         if isinstance(exc, RateLimited):
             # never sooner, and not all at once; a longer pause than a message may be held for is asked for again
             countdown = min(max(countdown or 0, exc.retry_after_s * random.uniform(1.0, 1.2)), 1_800)

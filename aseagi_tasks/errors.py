@@ -7,7 +7,7 @@
     ├ DocumentError    3     final for this document: NotADocument, NotFound, Altered, Encrypted, TooLarge, NoPages,
     │                        Unreadable, Refused, Quarantined, NotACertificate, Differs, UnknownCase,
     │                        NothingToReport, Overtaken; BackupDamaged: it, or its manifest, is not what it was;
-    │                        NotOurs: another machine has it
+    │                        NotOurs: another machine has it; NotAKey; OriginalGone
     ├ NotAdmitted      1     a rented machine did not get in, or not what it asked for: NotInvited, BadRequest,
     │                        Malformed, EnrolmentRefused, StepFailed, Stopped
     ├ FleetError       7     may carry an instance_id, which is to be destroyed: OfferGone, CreateUnresolved,
@@ -150,6 +150,23 @@ class NotFound(DocumentError):
 
     template = "{0} was not found in {1}."
     cure = "The file was moved or removed after it was named. Hand it in again where it is."
+
+
+class NotAKey(NotFound):
+    """Args: what was given, why it is none, the cure."""
+
+    template = "{0} is no key here: {1}. {2}"
+    cure = "The message says what is wrong with the file's name. Rename the file in the bucket."
+
+
+class OriginalGone(NotFound):
+    """Nothing was removed with it: facts, text and published files stay. Args: file name, key."""
+
+    template = (
+        "The original of {0} is not at {1} any more. Put it back there, or hand a copy of it in (`aseagi process"
+        " FILE`); if it was moved, process it where it is now. `aseagi missing` lists all such documents."
+    )
+    cure = "Originals were moved or removed by other programs. `aseagi missing` lists them, and says what to do."
 
 
 class NotOurs(NotFound):

@@ -6,15 +6,14 @@ import hashlib
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from aseagi_tasks import keys, services
 from aseagi_tasks.documents import FINAL
 from aseagi_tasks.errors import AseagiError, NotFound
+from aseagi_tasks.notify import notice
 from aseagi_tasks.settings import settings
 
 if TYPE_CHECKING:
@@ -130,34 +129,23 @@ def back_up() -> dict[str, Any]:
     if missing:
         # again when there are others, or more
         name = hashlib.sha256(" ".join(sorted(one.key for one in missing)).encode("utf-8", "replace")).hexdigest()[:16]
-        said = f"{totals.gone:,} files that documents name are not in the bucket, {missing[0].key} is one."
-        cure = "Nothing was removed for that. `aseagi missing` names them; put them back, or leave it so."
-        services.tell_once(f"gone:{totals.gone}:{name}", f"{said} {cure}", every_s=30 * 86_400)
+        said = notice("originals_gone", count=totals.gone, key=missing[0].key)
+        services.tell_once(f"gone:{totals.gone}:{name}", said, every_s=30 * 86_400)
     return {
         **{"key": made.key, "bytes": made.bytes, "manifest": key, "objects": totals.objects, "gone": totals.gone},
         "removed": thin(storage),
     }
 
 
-def gone() -> list[Gone]:
-    """What the newest manifest says to be gone, and is still not there.
+def gone() -> Iterator[Gone]:
+    """Documents' files that are not in the bucket now, compared as a stream; nothing is done about them.
 
     Raises:
-        NotFound: there is no manifest. BackupDamaged: it is damaged.
+        RecordsUnavailable, StorageUnavailable.
     """
-    from aseagi_tasks.stores import manifest
-    from aseagi_tasks.stores.backup import list_backups
+    from aseagi_tasks.stores.manifest import gone_now
 
-    storage, scratch = services.storage(), settings().scratch_root
-    newest = next((one.key for one in list_backups(storage) if storage.stat(keys.manifest(one.key))), None)
-    if newest is None:
-        raise NotFound("A list of what is in the bucket", "backups/: `aseagi backup` makes one")
-    scratch.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=scratch, prefix="missing-") as folder:
-        path = Path(folder) / "manifest.jsonl.gz"
-        storage.download(keys.manifest(newest), path)
-        manifest.read(path, keys.manifest(newest))
-        return list(manifest.still_gone(storage, manifest.gone_of(path)))
+    return gone_now(services.storage(), services.records(), settings().scratch_root)
 
 
 def _has_ended(job_id: str) -> bool:

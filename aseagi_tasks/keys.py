@@ -20,17 +20,27 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import date, datetime
+import unicodedata
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from aseagi_tasks.documents import EXTENSIONS, MediaType
-from aseagi_tasks.errors import NotFound
+from aseagi_tasks.errors import NotAKey
 
 #: The published set, in the order in which it is written: metadata.json last, since it marks the set complete.
 PUBLISHED = ("ocr.txt", "ocr.json.gz", "analysis.json", "thumbnail.jpg", "searchable.pdf", "metadata.json")
 
 #: What is kept of a set that a later job replaced.
 VERSIONED = ("analysis.json", "metadata.json")
+
+#: Of a key in S3, and of a name in a folder, in UTF-8.
+MAX_BYTES, MAX_NAME_BYTES = 1_024, 255
+_CLIMBS = frozenset((".", ".."))
+_NO_PARTS = _CLIMBS | {""}
+#: They turn the direction in which what follows is shown: `exe.pdf` may be `fdp.exe`.
+_TURNS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_UNFINISHED = (".partial", ".part", ".tmp", ".filepart", ".crdownload", ".download", "~")
+_CLOCKS_DIFFER = timedelta(hours=1)
 
 CONTENT_TYPES = {
     "txt": "text/plain; charset=utf-8",
@@ -127,13 +137,67 @@ def content_type(key: str) -> str:
     return CONTENT_TYPES.get(key.rsplit(".", 1)[-1].lower(), "application/octet-stream")
 
 
+def name_of(key: str) -> str:
+    """What an object or a file is called: the last part of its key that is one, as it can be shown.
+
+    Composed (NFC), as names are typed and searched. What would steer a terminal, turn the direction of what follows, or
+    is no text becomes U+FFFD.
+    """
+    part = next((part for part in reversed(key.split("/")) if part not in _NO_PARTS), key)
+    shown = ("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") or c in _TURNS else c for c in part)
+    return unicodedata.normalize("NFC", "".join(shown))
+
+
+def is_partial(name: str) -> bool:
+    """Whether an object's name is one that other programs give to what they have not finished writing.
+
+    rclone's and Syncthing's, those of browsers and of FTP clients, and the locks of office programs.
+    """
+    return name.startswith((".~", "~$")) or name.lower().endswith(_UNFINISHED)
+
+
+def is_at_rest(modified: datetime, now: datetime, rest_s: float) -> bool:
+    """Whether an object was left alone for so long that whoever wrote it has probably finished.
+
+    Args:
+        modified: as listed. Further ahead than clocks differ it says nothing: such a file kept a wrong clock's time.
+        rest_s: seconds.
+    """
+    return modified > now + _CLOCKS_DIFFER or now - modified >= timedelta(seconds=rest_s)
+
+
 def check(key: str) -> str:
-    """The key itself, if it is one: relative, and without a part that would climb out of the bucket.
+    """The key itself, if S3 takes it: other tools write ``//``, ``..``, ``\\`` and newlines into ``raw/``.
 
     Raises:
-        NotFound: it is absolute, empty, or has an empty, ``.`` or ``..`` part or a control character.
+        NotAKey: it is empty, longer than 1,024 bytes, no UTF-8, or holds a zero byte.
     """
-    parts = key.split("/")
-    if any(part in ("", ".", "..") for part in parts) or any(ord(c) < 32 for c in key) or "\\" in key:
-        raise NotFound(repr(key), "the bucket: this is no key (keys are like raw/2026/11/23/name.pdf)")
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        raise NotAKey(ascii(key), "its name is no UTF-8", "Rename the file; `convmv` does that for many.") from None
+    if not 0 < size <= MAX_BYTES or "\0" in key:
+        why = f"one has 1 to {MAX_BYTES:,} bytes, none of them zero"
+        raise NotAKey(repr(key[:100]), why, "Give the file a shorter name.")
     return key
+
+
+def check_path(key: str) -> str:
+    """The key itself, if it may also be a path below a folder: nothing in it climbs out, or is another's name.
+
+    Raises:
+        NotAKey: it is none for S3 either, is absolute, has an empty, ``.`` or ``..`` part, or one too long for a file.
+    """
+    parts = check(key).split("/")
+    if not _NO_PARTS.isdisjoint(parts):
+        why, cure = "a folder has no empty, `.` or `..` parts", "Rename it, like raw/2026/11/23/name.pdf."
+        raise NotAKey(repr(key), why, cure)
+    if any(len(part.encode()) > MAX_NAME_BYTES for part in parts):
+        why, cure = f"a name in a folder has {MAX_NAME_BYTES} bytes at most", "Give it a shorter name."
+        raise NotAKey(repr(key), why, cure)
+    return key
+
+
+def has_address(key: str) -> bool:
+    """Whether every client finds an object by its address: browsers take ``.`` and ``..`` out, encoded or not."""
+    return _CLIMBS.isdisjoint(key.split("/"))

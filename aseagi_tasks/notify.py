@@ -1,21 +1,159 @@
-"""Telling the operators: one protocol, the console and Telegram."""
+"""Telling the operators, in their language: one protocol, the console and Telegram.
+
+What Telegram does not take now (it is away, or wants a pause) is kept in Redis for each operator, and said later by
+whoever calls ``deliver``: beat does, so that neither a bot nor the process that had something to say needs to live.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Iterable
-from typing import Protocol
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from redis.exceptions import RedisError
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 log = logging.getLogger("aseagi.notify")
 #: A message of Telegram's may have so many characters.
 _LONGEST = 4_096
+#: Notices that are kept; then the oldest are dropped. Each is for one operator.
+KEPT = 1_000
+_OUTBOX, _HELD, _DELIVERING = "aseagi:notices", "aseagi:notices:held:", "aseagi:notices:delivering"
+#: One who delivers is taken for dead after so long.
+_DELIVERING_S = 120
+Outcome = Literal["said", "never", "later", "away"]
+
+#: What operators are told, in English and Spanish. What an error says stays English: it names settings and commands.
+NOTICES: dict[str, tuple[str, str]] = {
+    "budget": (
+        "Documents wait. {what} may cost {usd:.4f} USD, and {setting} leaves no room for that (it is {limit:g} USD).",
+        "Hay documentos en espera. {what} puede costar {usd:.4f} USD y {setting} no lo permite (es de {limit:g} USD).",
+    ),
+    "budget_spent": (
+        "Documents wait. The day's budget for Claude ({setting}={limit:g}) is spent.",
+        "Hay documentos en espera. El presupuesto del día para Claude ({setting}={limit:g}) está agotado.",
+    ),
+    "waits": ("Documents wait. {why}", "Hay documentos en espera. {why}"),
+    "quarantine": ("Job {job_id} is set aside. {why}", "El trabajo {job_id} queda apartado. {why}"),
+    "no_machine": (
+        "No machine is rented, {documents} documents ({pages} pages) wait. {why}",
+        "No se alquila ninguna máquina y esperan {documents} documentos ({pages} páginas). {why}",
+    ),
+    "fleet_trouble": (
+        "Machines could not be rented or looked after {times} times in a row; it is tried again and again. {why}",
+        "{times} veces seguidas no se pudo alquilar o atender máquinas; se sigue intentando. {why}",
+    ),
+    "never_created": (
+        "{times} launches of the last hour came to nothing; it is tried again and again. {why}",
+        "{times} arranques de la última hora no dieron nada; se sigue intentando. {why}",
+    ),
+    "fleet_config": ("Nothing is rented or destroyed: {why}", "No se alquila ni se destruye nada: {why}"),
+    "vanished": (
+        "Instance {instance} ({gpu}) is gone, and nobody destroyed it.",
+        "La máquina {instance} ({gpu}) desapareció y nadie la destruyó.",
+    ),
+    "orphan": (
+        "Instance {instance} carries our label and is not ours; it is destroyed.",
+        "La máquina {instance} lleva nuestra etiqueta y no es nuestra; se destruye.",
+    ),
+    "given_back": (
+        "Machine {machine} ({gpu}) is given back: {why}.",
+        "La máquina {machine} ({gpu}) se devuelve: {why}.",
+    ),
+    "machine_failed": (
+        "The rented machine {instance} failed at {step}: {why}",
+        "La máquina alquilada {instance} falló en {step}: {why}",
+    ),
+    "reconciled": (
+        "Vast.ai charged ${charged_usd:.2f} in three days for what the ledger has as ${booked_usd:.2f}.",
+        "Vast.ai cobró ${charged_usd:.2f} en tres días por lo que el libro tiene como ${booked_usd:.2f}.",
+    ),
+    "originals_gone": (
+        "{count:,} files that documents name are not in the bucket, {key} is one. Nothing was removed for that."
+        " `aseagi missing` names them; put them back, or leave it so.",
+        "{count:,} archivos que los documentos nombran no están en el almacén; {key} es uno. No se borró nada por ello."
+        " `aseagi missing` los enumera; repóngalos o déjelo así.",
+    ),
+    "balances": ("The certificate of {day} balances: {sum}. {key}", "El certificado de {day} cuadra: {sum}. {key}"),
+    "does_not_balance": (
+        "The certificate of {day} does NOT balance: {sum}. {key}",
+        "El certificado de {day} NO cuadra: {sum}. {key}",
+    ),
+    "run_waits": (
+        "Bulk run {run_id} waits to be confirmed. {why}",
+        "La tanda {run_id} espera su confirmación. {why}",
+    ),
+    "bulk_completed": ("Bulk run {run_id} ({prefix}) is completed.", "La tanda {run_id} ({prefix}) está completada."),
+    "bulk_cancelled": ("Bulk run {run_id} ({prefix}) is cancelled.", "La tanda {run_id} ({prefix}) está cancelada."),
+    "night_completed": ("The night's run {run_id} is completed.", "La tanda nocturna {run_id} está completada."),
+    "night_cancelled": ("The night's run {run_id} is cancelled.", "La tanda nocturna {run_id} está cancelada."),
+    "run_done": (
+        "{done:,} of {todo:,} documents are done{failed}{left}; {pages:,} pages.",
+        "{done:,} de {todo:,} documentos hechos{failed}{left}; {pages:,} páginas.",
+    ),
+    "run_failed": (", {count:,} failed ({why})", ", {count:,} fallaron ({why})"),
+    "run_left": (", {count:,} are left", ", quedan {count:,}"),
+    "run_cost": ("Cost: ${usd:,.2f}{cap}{kinds}.", "Costo: ${usd:,.2f}{cap}{kinds}."),
+    "run_cap": (" of ${usd:,.2f}", " de ${usd:,.2f}"),
+    "cost_claude": ("Claude ${usd:,.2f}", "Claude ${usd:,.2f}"),
+    "cost_gpu": ("rented machines ${usd:,.2f}", "máquinas alquiladas ${usd:,.2f}"),
+    "cost_storage": ("storage ${usd:,.2f}", "almacenamiento ${usd:,.2f}"),
+    "run_took": ("It took {span}.", "Duró {span}."),
+    "run_balances": ("Its certificate balances: {sum}. {key}", "Su certificado cuadra: {sum}. {key}"),
+    "run_does_not_balance": (
+        "Its certificate does NOT balance: {sum}. {key}",
+        "Su certificado NO cuadra: {sum}. {key}",
+    ),
+    "drill_failed": ("The restore drill failed. {why}", "La prueba de restauración falló. {why}"),
+    "drill_found": (
+        "The restore drill of {backup} found: {found}. `aseagi restore-drill` shows all.",
+        "La prueba de restauración de {backup} encontró: {found}. `aseagi restore-drill` lo muestra todo.",
+    ),
+}
+
+
+class Notice(str):
+    """A sentence in English that knows its Spanish."""
+
+    spanish: str
+
+    def __new__(cls, english: str, spanish: str) -> Notice:
+        """Both say the same."""
+        made = super().__new__(cls, english)
+        made.spanish = spanish
+        return made
+
+
+def notice(name: str, /, **values: object) -> Notice:
+    """A notice of the catalogue; values that are notices are each in its language."""
+    english, spanish = NOTICES[name]
+    in_spanish = {name: value.spanish if isinstance(value, Notice) else value for name, value in values.items()}
+    return Notice(english.format(**values), spanish.format(**in_spanish))
+
+
+def budget_key(limit: float, setting: str, now: datetime) -> str:
+    """Under what it is told that a budget is used up: a UTC day's, since the next one's is used up anew."""
+    return f"BudgetExceeded:{limit:g}:{setting}:{now:%Y-%m-%d}"
+
+
+def joined(notices: Sequence[Notice], between: str) -> Notice:
+    """Several as one."""
+    return Notice(between.join(notices), between.join(one.spanish for one in notices))
 
 
 class Notifier(Protocol):
     """Says one sentence to the operators. Never raises: a lost message must not lose a document."""
 
     def tell(self, message: str) -> None:
-        """Say it."""
+        """Say it: a ``Notice`` in each operator's language."""
+
+    def deliver(self) -> int:
+        """Say what could not be said before; how many messages went out."""
 
 
 class ConsoleNotifier:
@@ -25,32 +163,141 @@ class ConsoleNotifier:
         """Say it, as a line of the log."""
         log.info("%s", message)
 
+    def deliver(self) -> int:
+        """Nothing is kept."""
+        return 0
+
 
 class TelegramNotifier:
     """Writes to every operator by Telegram, and to the log.
 
     Args:
         token: of the bot; part of every address, so addresses are never logged.
-        operators: their ids, asked for each message.
+        operators: their ids and languages (``en``, ``es``), asked for each message.
         base_url: of the Bot API.
+        redis: where messages wait that Telegram did not take.
     """
 
-    def __init__(self, token: str, operators: Callable[[], Iterable[int]], base_url: str) -> None:
+    def __init__(
+        self, token: str, operators: Callable[[], Iterable[tuple[int, str]]], base_url: str, redis: Callable[[], Redis]
+    ) -> None:
         self._address = f"{base_url}/bot{token}/sendMessage"
-        self._operators = operators
+        self._operators, self._redis = operators, redis
 
     def tell(self, message: str) -> None:
-        """Say it; what Telegram does not take stands in the log."""
+        """Say it; what Telegram does not take now is kept, and stands in the log."""
+        log.info("%s", message)
+        try:
+            kept, away = [], False
+            entries = _for_each(message, self._people())
+            held = self._held(entries)
+            for entry in entries:
+                outcome = "away" if away or entry["chat"] is None else self._send(entry, held)
+                away = outcome == "away"
+                if outcome in ("later", "away"):
+                    kept.append(json.dumps(entry, ensure_ascii=False))
+            if kept:
+                redis = self._redis()
+                redis.rpush(_OUTBOX, *kept)
+                redis.ltrim(_OUTBOX, -KEPT, -1)
+        except Exception as exc:  # whatever it is, the work that had something to say goes on
+            log.warning("operators were not told, and it is not kept: %s", type(exc).__name__)
+
+    def deliver(self) -> int:
+        """Say what could not be said before, oldest first; how many messages went out. One process does it at a time.
+
+        Raises:
+            RedisError: Redis does not answer.
+        """
+        redis, said = self._redis(), 0
+        lock = redis.lock(_DELIVERING, timeout=_DELIVERING_S)
+        if not redis.llen(_OUTBOX) or not lock.acquire(blocking=False):
+            return 0
+        try:
+            people, raws = self._people(), redis.lrange(_OUTBOX, 0, -1)
+            entries = [json.loads(raw) for raw in raws]  # type: ignore[union-attr]
+            held = self._held(entries)
+            for raw, entry in zip(raws, entries, strict=True):  # type: ignore[arg-type]
+                if entry["chat"] is None:
+                    _address(redis, raw, _for_each(Notice(entry["text"], entry["spanish"]), people))
+                    continue
+                outcome = self._send(entry, held)
+                said += outcome == "said"
+                if outcome in ("said", "never"):
+                    redis.lrem(_OUTBOX, 1, raw)  # type: ignore[arg-type]
+                if outcome == "away" or not lock.owned():
+                    break
+        finally:
+            if lock.owned():
+                lock.release()
+        return said
+
+    def _people(self) -> list[tuple[int, str]] | None:
+        """The operators; None while the records do not say who they are."""
+        try:
+            return list(self._operators())
+        except Exception as exc:
+            log.warning("who the operators are is not known now: %s", type(exc).__name__)
+            return None
+
+    def _send(self, entry: Mapping[str, Any], held: set[int]) -> Outcome:
+        """Send to one operator; whether that was done, is not to be done, or may be done later."""
         import httpx
 
-        log.info("%s", message)
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it writes every address
+        chat = entry["chat"]
+        if chat in held:
+            return "later"
         try:
-            operators = list(self._operators())
-            for operator in operators:
-                said = {"chat_id": operator, "text": message[:_LONGEST]}
-                answer = httpx.post(self._address, json=said, timeout=10)
-                if answer.status_code != 200:
-                    log.warning("operator %s was not told: Telegram answered %s", operator, answer.status_code)
-        except Exception as exc:  # whatever it is, the work that had something to say goes on
-            log.warning("operators were not told: %s", type(exc).__name__)
+            answer = httpx.post(self._address, json={"chat_id": chat, "text": entry["text"][:_LONGEST]}, timeout=10)
+            given = answer.json() if answer.status_code == 429 else {}
+        except (httpx.HTTPError, ValueError) as exc:
+            log.warning("Telegram does not answer: %s", type(exc).__name__)
+            return "away"
+        if answer.status_code == 200:
+            return "said"
+        log.warning("operator %s was not told: Telegram answered %s", chat, answer.status_code)
+        if answer.status_code == 429:
+            self._hold(chat, int((given.get("parameters") or {}).get("retry_after", 1)))
+            held.add(chat)
+            return "later"
+        # blocked, or never written to: for this operator it stays so; another status may pass, a wrong token too
+        return "never" if answer.status_code in (400, 403) else "away"
+
+    def _held(self, entries: Iterable[Mapping[str, Any]]) -> set[int]:
+        """The chats of these that Telegram wants no message to for a while."""
+        chats = sorted({entry["chat"] for entry in entries if entry["chat"] is not None})
+        try:
+            marks = self._redis().mget([f"{_HELD}{chat}" for chat in chats]) if chats else []
+        except RedisError:
+            return set()
+        return {chat for chat, mark in zip(chats, marks, strict=True) if mark}  # type: ignore[arg-type]
+
+    def _hold(self, chat: int, pause_s: int) -> None:
+        """Telegram said for how many seconds it wants no message to this chat."""
+        try:
+            self._redis().set(f"{_HELD}{chat}", 1, ex=max(1, pause_s))
+        except RedisError as exc:
+            log.warning("a pause of Telegram's is not kept: %s", type(exc).__name__)
+
+
+def _for_each(message: str, people: list[tuple[int, str]] | None) -> list[dict[str, Any]]:
+    """A message for each operator; one for nobody yet, if it is not known who they are."""
+    spanish, entry_id = getattr(message, "spanish", message), uuid.uuid4().hex
+    if people is None:
+        return [{"id": entry_id, "chat": None, "text": str(message), "spanish": spanish}]
+    return [
+        {"id": entry_id, "chat": chat, "text": spanish if language == "es" else str(message)}
+        for chat, language in people
+    ]
+
+
+def _address(redis: Redis, raw: bytes | str, entries: list[dict[str, Any]]) -> None:
+    """Put a message for each operator in the place of one that was for nobody yet."""
+    if any(entry["chat"] is None for entry in entries):
+        return
+    with redis.pipeline() as both:
+        both.lrem(_OUTBOX, 1, raw)  # type: ignore[arg-type]
+        for entry in entries:
+            both.rpush(_OUTBOX, json.dumps(entry, ensure_ascii=False))
+        both.execute()

@@ -6,14 +6,15 @@ Implementations are imported here and only when chosen: a process pays for what 
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, get_args
 
-from aseagi_tasks.errors import ConfigError
-from aseagi_tasks.notify import ConsoleNotifier, Notifier, TelegramNotifier
+from aseagi_tasks.errors import BudgetExceeded, ConfigError, NotSetUp
+from aseagi_tasks.notify import ConsoleNotifier, Notifier, TelegramNotifier, budget_key, notice
 from aseagi_tasks.settings import OcrEngine, settings
 
 if TYPE_CHECKING:
@@ -108,8 +109,6 @@ def lets_machines_in() -> bool:
 
 def dismiss(instance_id: str) -> bool:
     """End all that a rented machine was given, and take its jobs back; whether it had anything. May be repeated."""
-    from datetime import UTC, datetime
-
     had = invitations().dismiss(instance_id, datetime.now(UTC))
     records().take_jobs_back(instance_id)
     return had
@@ -334,10 +333,12 @@ def notifier() -> Notifier:
     if conf.telegram_token is None:
         return ConsoleNotifier()
 
-    def operators() -> list[int]:
-        return [user.telegram_id for user in records().users() if user.role == "operator"]
+    def operators() -> list[tuple[int, str]]:
+        return [(user.telegram_id, user.language) for user in records().users() if user.role == "operator"]
 
-    return TelegramNotifier(conf.telegram_token.get_secret_value(), operators, conf.telegram_base_url)
+    return TelegramNotifier(
+        conf.telegram_token.get_secret_value(), operators, conf.telegram_base_url.rstrip("/"), redis
+    )
 
 
 def tell_once(key: str, message: str, *, every_s: int = 86_400) -> bool:
@@ -357,6 +358,16 @@ def tell_once(key: str, message: str, *, every_s: int = 86_400) -> bool:
         pass
     notifier().tell(message)
     return True
+
+
+def tell_what_waits(exc: BudgetExceeded | NotSetUp) -> None:
+    """Tell the operators what documents wait for: once a day for each setting."""
+    if isinstance(exc, BudgetExceeded):
+        what, usd, limit, setting = exc.args
+        said = notice("budget", what=what, usd=usd, limit=limit, setting=setting)
+        tell_once(budget_key(limit, setting, datetime.now(UTC)), said)
+    else:
+        tell_once(":".join((type(exc).__name__, *map(str, exc.args[2:]))), notice("waits", why=exc))
 
 
 def versions(engine: str | None = None, asked: str | None = None) -> dict[str, str]:

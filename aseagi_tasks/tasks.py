@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import Ignore
@@ -24,7 +23,7 @@ from aseagi_tasks.admission import check_disk, check_scratch, feed_if_possible, 
 from aseagi_tasks.celery import app
 from aseagi_tasks.delivery import ProcessTask, StageTask, stage, tell_waiting
 from aseagi_tasks.documents import FINAL, Priority, Reading, Source
-from aseagi_tasks.errors import Cancelled, NotFound
+from aseagi_tasks.errors import Cancelled, NotFound, OriginalGone
 from aseagi_tasks.notify import ConsoleNotifier
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Document, Job
@@ -122,22 +121,31 @@ def submit(
     Raises:
         NotFound, TooLarge, NotADocument, ConfigError, DiskFull: nothing was queued.
     """
-    from aseagi_tasks.stages.intake import take_in
+    from aseagi_tasks.stages.intake import register, take_in
 
     services.ocr_engine(ocr_engine)
     check_disk()
     records, now = services.records(), datetime.now(UTC)
     source = take_in(path, services.storage(), records, today=now.date(), max_bytes=settings().max_bytes)
     records.register_job(job_id, source.key, priority, requested_by, again=again, ocr_engine=ocr_engine)
-    document = records.register_document(job_id, source, now)
+    document = register(job_id, source, services.storage(), records, now)
     feed_if_possible(limit=10)
     return document
 
 
 def resubmit(job: Job, priority: Priority, ocr_engine: str | None = None) -> str:
-    """Queue an ended job's source as a new job, whose id is returned; statuses move only forwards."""
-    job_id = str(uuid.uuid4())
-    enqueue(job_id, job.source, priority, requested_by=job.requested_by, again=True, ocr_engine=ocr_engine)
+    """Queue an ended job's document as a new job, whose id is returned; statuses move only forwards.
+
+    Raises:
+        OriginalGone: nothing was queued.
+    """
+    job_id, source = str(uuid.uuid4()), job.source
+    if job.document_id is not None:  # it may have been moved since
+        document = services.records().document(job.document_id)
+        source = document.key
+        if services.storage().stat(source) is None:
+            raise OriginalGone(document.name, source)
+    enqueue(job_id, source, priority, requested_by=job.requested_by, again=True, ocr_engine=ocr_engine)
     return job_id
 
 
@@ -170,8 +178,7 @@ def cancel(job_id: str) -> bool:
 
 def _register(job_id: str, source: str) -> Document:
     """Find out what a source's bytes are and tie them to the job."""
-    from aseagi_tasks.stages.heic import is_heic
-    from aseagi_tasks.stages.intake import examine, key_of, take_in
+    from aseagi_tasks.stages.intake import from_bucket, key_of, register, take_in
 
     check_disk()
     conf, records, storage, now = settings(), services.records(), services.storage(), datetime.now(UTC)
@@ -179,7 +186,7 @@ def _register(job_id: str, source: str) -> Document:
         if conf.broker_url is not None:
             raise NotFound(source, "the bucket: workers may be on other machines; `aseagi process` takes files in")
         taken = take_in(Path(source), storage, records, today=now.date(), max_bytes=conf.max_bytes)
-        return records.register_document(job_id, taken, now)
+        return register(job_id, taken, storage, records, now)
     key = key_of(source, conf.bucket)
     there = storage.stat(key)
     if there is None:
@@ -187,16 +194,9 @@ def _register(job_id: str, source: str) -> Document:
     if conf.behind_gateway:  # which looks at the bytes for itself and believes nothing else
         unseen = Source(key=key, name=key, sha256="0" * 64, bytes=there.bytes, media_type="application/pdf")
         return records.register_document(job_id, unseen, now)
-    conf.scratch_root.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=conf.scratch_root) as folder:
-        path = Path(folder) / "intake"
-        storage.download(key, path)
-        name = key.rsplit("/", 1)[-1]
-        if is_heic(path):
-            found = take_in(path, storage, records, today=now.date(), max_bytes=conf.max_bytes, name=name)
-        else:
-            found = examine(path, name, key, max_bytes=conf.max_bytes)
-    return records.register_document(job_id, found, now)
+    scratch, today = conf.scratch_root, now.date()
+    found = from_bucket(key, storage, records, scratch=scratch, today=today, max_bytes=conf.max_bytes)
+    return register(job_id, found, storage, records, now)
 
 
 def _begins_with_what_is_published(job_id: str, document: Document) -> bool:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from aseagi_tasks import keys, services
 from aseagi_tasks.bulk.orders import span
+from aseagi_tasks.notify import NOTICES, Notice, joined, notice
 from aseagi_tasks.reports.certificate import Certificate
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stages.certify import certify
@@ -17,9 +18,9 @@ from aseagi_tasks.stores.bulk_records import BulkRun
 from aseagi_tasks.stores.records import Job
 
 _NAMES = uuid.UUID("0d9a2f1e-55a1-4a0e-8c55-6a3a6b6d1b7e")
+_UNITS = {"seconds": "segundos", "minutes": "minutos", "hours": "horas"}
 #: Jobs that are read together.
 _BATCH = 500
-_KINDS = {"claude": "Claude", "gpu": "rented machines", "storage": "storage"}
 
 
 def job_id(run: BulkRun, key: str) -> str:
@@ -72,31 +73,39 @@ def end(
         services.notifier().tell(digest(ended, certificate, records.costs_of(run.run_id)))
 
 
-def digest(run: BulkRun, certificate: Certificate | None, costs: dict[str, float]) -> str:
+def digest(run: BulkRun, certificate: Certificate | None, costs: dict[str, float]) -> Notice:
     """What the operators are told of a run that has ended.
 
     Args:
         costs: USD by kind.
     """
-    name = f"The night's run {run.run_id}" if run.kind == "night" else f"Bulk run {run.run_id} ({run.prefix})"
-    said = [f"{name} is {run.status}." + (f" {run.reason}" if run.reason else "")]
+    said = [notice(f"{run.kind}_{run.status}", run_id=run.run_id, prefix=run.prefix)]
+    if run.reason:
+        said = [joined([*said, Notice(run.reason, run.reason)], " ")]
     if certificate is None:
         return said[0]
     totals, done = certificate.totals, run.jobs.get("completed", 0)
     why = Counter(
         (one.reason or "?").split(":")[0] for one in certificate.entries if one.outcome in ("failed", "quarantined")
     )
-    failed = f", {sum(why.values()):,} failed ({_listed(why)})" if why else ""
-    left = f", {run.left:,} are left" if run.left > 0 else ""
-    said.append(f"{done:,} of {run.scan.todo:,} documents are done{failed}{left}; {totals.pages:,} pages.")
-    by_kind = ", ".join(f"{_KINDS.get(kind, kind)} ${usd:,.2f}" for kind, usd in sorted(costs.items()))
-    cap = f" of ${run.cap_usd:,.2f}" if run.cap_usd is not None else ""
-    said.append(f"Cost: ${sum(costs.values()):,.2f}{cap}{f' ({by_kind})' if by_kind else ''}.")
+    failed = notice("run_failed", count=sum(why.values()), why=_listed(why)) if why else ""
+    left = notice("run_left", count=run.left) if run.left > 0 else ""
+    said.append(notice("run_done", done=done, todo=run.scan.todo, failed=failed, left=left, pages=totals.pages))
+    by_kind = joined([_cost(kind, usd) for kind, usd in sorted(costs.items())], ", ")
+    kinds = Notice(f" ({by_kind})", f" ({by_kind.spanish})") if by_kind else ""
+    cap = notice("run_cap", usd=run.cap_usd) if run.cap_usd is not None else ""
+    said.append(notice("run_cost", usd=sum(costs.values()), cap=cap, kinds=kinds))
     if run.started_at and run.finished_at:
-        said.append(f"It took {span((run.finished_at - run.started_at).total_seconds())}.")
-    verdict = "balances" if totals.balanced else "does NOT balance"
-    said.append(f"Its certificate {verdict}: {certificate.summary()}. {run.certificate}")
-    return "\n".join(said)
+        amount, unit = span((run.finished_at - run.started_at).total_seconds()).split(" ")
+        said.append(notice("run_took", span=Notice(f"{amount} {unit}", f"{amount} {_UNITS[unit]}")))
+    verdict = "run_balances" if totals.balanced else "run_does_not_balance"
+    said.append(notice(verdict, sum=certificate.summary(), key=run.certificate))
+    return joined(said, "\n")
+
+
+def _cost(kind: str, usd: float) -> Notice:
+    name = f"cost_{kind}"
+    return notice(name, usd=usd) if name in NOTICES else Notice(f"{kind} ${usd:,.2f}", f"{kind} ${usd:,.2f}")
 
 
 def _listed(why: Counter[str]) -> str:

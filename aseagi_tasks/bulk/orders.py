@@ -212,10 +212,10 @@ def _move(run: BulkRun, seen: tuple[RunStatus, ...], to: RunStatus, why: str, **
 def _check_prefix(prefix: str) -> None:
     """Raises BulkRefused."""
     try:
-        keys.check(prefix.rstrip("/"))
+        keys.check_path(prefix.rstrip("/"))
     except NotFound:
         raise BulkRefused(repr(prefix), "no prefix", "Keys are like raw/2026/11/23/name.pdf.") from None
-    if not prefix.startswith(RAW) or "//" in prefix:
+    if not prefix.startswith(RAW) or prefix.endswith("//"):
         raise BulkRefused(repr(prefix), "no prefix of documents", f"What is handed in lies below {RAW}.")
 
 

@@ -35,7 +35,7 @@ SPARE = 1.2
 #: the last ones would wait for the cap. For batches no more than what all are expected to cost, but for the first 20.
 AT_ONCE, IN_A_BATCH = 20, 200
 #: Tokens of a page of text and of an answer, at least and at most (DESIGN.md: 597 and 688 in the corpus's middle).
-TEXT_TOKENS, ANSWER_TOKENS = (300, 1_000), (500, 1_200)
+TEXT_TOKENS, ANSWER_TOKENS = (300, 1_000), (300, 1_200)
 #: Tokens of a letter page's image: one that was easy to read, one that was not.
 IMAGE_TOKENS = (1_170, 2_464)
 #: Hours that message batches take, as a rule.
@@ -154,32 +154,35 @@ def claude_line(documents: int, pages: Pages, known: Measured, conf: Settings) -
         said = f"{len(paid)} documents that {model} was asked about cost ${page_usd:.5f} a page, {way}"
     else:
         many = max(1, documents)
-        low = documents * _document_usd(model, pages.low / many, batch=batch, low=True)
+        low = documents * _document_usd(model, pages.low / many, batch=batch, low=True) / SPARE
         high = documents * _document_usd(model, pages.high / many, batch=batch, low=False)
         said = f"Too few documents were done to go by: by tokens at {model}'s prices of {prices.AS_OF}, {way}"
     expected = high * SPARE
-    aside = aside_usd(documents, bound_usd(documents, pages, conf), conf, expected)
+    aside = aside_usd(documents, *bounds_usd(documents, pages, conf), conf, expected)
     said += f"; a fifth is added for what is asked twice, and ${aside:.2f} that is set aside before answers come"
     return _line("Claude", (low, expected + aside), "USD", f"{said}."), expected
 
 
-def aside_usd(documents: int, each_usd: float, conf: Settings, expected_usd: float) -> float:
+def aside_usd(documents: int, each_usd: float, most_usd: float, conf: Settings, expected_usd: float) -> float:
     """What the cap has to hold beside what is expected to be spent.
 
     Args:
-        each_usd: the most that a document can cost.
+        each_usd, most_usd: the most that a document can cost, asked once, and asked again for a longer answer.
     """
-    least = min(documents, AT_ONCE) * each_usd
+    if not documents:
+        return 0.0
+    least = most_usd + (min(documents, AT_ONCE) - 1) * each_usd
     in_a_batch = min(min(documents, IN_A_BATCH) * each_usd, expected_usd)
     return max(least, in_a_batch) if conf.claude_batches == "low" else least
 
 
-def bound_usd(documents: int, pages: Pages, conf: Settings) -> float:
-    """The most that a document of twice the usual length can cost, which is set aside before it is asked about."""
+def bounds_usd(documents: int, pages: Pages, conf: Settings) -> Range:
+    """The most that a document of twice the usual length can cost, asked once, and asked again for a longer answer."""
     tokens = 2 * pages.high / max(1, documents) * TEXT_TOKENS[1] + (2 + asking.MAX_UNSURE) * IMAGE_TOKENS[1]
     calls = max(1, math.ceil(tokens / asking.PART_TOKENS))
-    each = {f"p{number}": asking.frame_tokens() + round(tokens / calls) for number in range(calls)}
-    return asking.bound_usd(conf.claude_model, each, batch=conf.claude_batches == "low")
+    size, model, batch = asking.frame_tokens() + round(tokens / calls), conf.claude_model, conf.claude_batches == "low"
+    once = calls * prices.most_usd(model, size, asking.MAX_TOKENS, batch=batch)
+    return once, asking.bound_usd(model, {f"p{number}": size for number in range(calls)}, batch=batch)
 
 
 def _document_usd(model: str, pages: float, *, batch: bool, low: bool) -> float:
@@ -314,7 +317,7 @@ def hours_line(
     hours = [seconds / HOUR for seconds in hours]
     if conf.analyst_in_use == "claude" and documents:
         if conf.claude_batches == "low":
-            room = min(claude_usd[1], conf.claude_daily_usd) / bound_usd(documents, pages, conf)
+            room = min(claude_usd[1], conf.claude_daily_usd) / bounds_usd(documents, pages, conf)[0]
             batches = math.ceil(documents / max(1.0, room))
             hours = [hours[0] + BATCH_HOURS[0] * batches, hours[1] + BATCH_HOURS[1] * batches]
             how += (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import Literal, NamedTuple
 
@@ -25,16 +25,16 @@ Fate = Literal["todo", "done", "failed", "open", "unrested", "refused"]
 #: Endings of what is no document. What a file is, its content says (``stages.fetch.identify``): these are left out so
 #: that a folder that is copied as it is does not end in a thousand errors.
 _ENDINGS = (
-    "7z aac ashx asp avi avif bak bat bin bmp bz2 cfg cpp crdownload css csv db dll dmg doc docm docx dot dotx download"
-    " ds_store dwg eml emlx epub eps exe fdf filepart flac gif gz htm html ico ics ini iso jar java js json jsonl key"
+    "7z aac ashx asp avi avif bak bat bin bmp bz2 cfg cpp css csv db dll dmg doc docm docx dot dotx"
+    " ds_store dwg eml emlx epub eps exe fdf flac gif gz htm html ico ics ini iso jar java js json jsonl key"
     " lnk lock log m4a m4v md mdb mht mhtml mkv mobi mov mp3 mp4 mpeg mpg msg mts numbers odg odp ods odt ogg opus ost"
-    " otf pages part partial plist ppt pptm pptx ps psd pst pub py rar rtf sh sqlite sqlite3 svg swp sys tar tgz tmp"
+    " otf pages plist ppt pptm pptx ps psd pst pub py rar rtf sh sqlite sqlite3 svg swp sys tar tgz"
     " toml ts tsv ttf txt vcf vsd vsdx wav webm webp wma wmv wpd wps xls xlsb xlsm xlsx xml xps xz yaml yml zip zst"
 )
 _OTHERS = frozenset(_ENDINGS.split())
 _NAMES = frozenset(("thumbs.db", "desktop.ini", ".ds_store", "icon\r"))
-#: Beginnings of names under which other programs keep half a file, or something beside it.
-_BESIDE = ("._", ".~", "~$", ".partial", ".nfs")
+#: Beginnings of names under which other systems keep something beside a file.
+_BESIDE = ("._", ".nfs")
 
 
 class _Judged(NamedTuple):
@@ -75,7 +75,7 @@ def scan_on(
         some = _some(listing)
         ends = len(some) < BATCH
         behind = next((one.key for one in reversed(some) if _is_utf8(one.key)), scan.behind)
-        found = _judged(some, records, failed=failed, rested=now - timedelta(seconds=rest_s), max_bytes=most)
+        found = _judged(some, records, failed=failed, rest_s=rest_s, now=now, max_bytes=most)
         gone = _gone(prefix, scan.behind, None if ends else behind, {one.key for one in some}, records, now)
         pending += found.todo
         whole = scan.todo // PART
@@ -115,40 +115,45 @@ def todo(storage: Storage, run_id: str, part: int) -> list[Todo]:
     return [Todo(**json.loads(line)) for line in storage.get(keys.bulk(run_id, part)).splitlines()]
 
 
-def judge(there: Stored, known: Known | None, *, failed: bool, rested: datetime, max_bytes: int) -> Fate:
+def judge(there: Stored, known: Known | None, *, failed: bool, rest_s: float, now: datetime, max_bytes: int) -> Fate:
     """What is to become of an object.
 
     It is done if it was not modified since a job on it was requested that completed. It is done, too, if its key is
     that of intake for a document that was completed (``raw/…/<document_id>.pdf``) and its size is the document's: there
-    the name is the hash, and clocks that differ do not matter.
+    the name is the hash, and clocks that differ do not matter. A time that lies ahead, of a file that kept a wrong
+    clock's, says nothing of when it was modified.
 
     Args:
         known: what the records say of its key.
         failed: do again what failed.
-        rested: what was modified later may still be written.
+        rest_s: what was modified in so many seconds before ``now`` may still be written.
     """
     if not _may_be_document(there, max_bytes):
         return "refused"
+    is_ahead = there.modified > now and keys.is_at_rest(there.modified, now, rest_s)
     if known is not None:
         if known.status in ("queued", "processing"):
             return "open"
-        if known.own_bytes == there.bytes or (known.completed_as_of and there.modified <= known.completed_as_of):
+        as_of = known.completed_as_of
+        if known.own_bytes == there.bytes or (as_of is not None and (is_ahead or there.modified <= as_of)):
             return "done"
-        if known.status == "error" and there.modified <= known.created_at and not failed:
+        if known.status == "error" and (is_ahead or there.modified <= known.created_at) and not failed:
             return "failed"
-    return "todo" if there.modified <= rested else "unrested"
+    return "todo" if keys.is_at_rest(there.modified, now, rest_s) else "unrested"
 
 
 _COUNTED: tuple[Fate, ...] = ("done", "failed", "open", "unrested", "refused")
 
 
-def _judged(some: Sequence[Stored], records: BulkRecords, *, failed: bool, rested: datetime, max_bytes: int) -> _Judged:
+def _judged(
+    some: Sequence[Stored], records: BulkRecords, *, failed: bool, rest_s: float, now: datetime, max_bytes: int
+) -> _Judged:
     asked = [one.key for one in some if _may_be_document(one, max_bytes)]
     known: Mapping[str, Known] = records.known_keys(asked) if asked else {}
     counts: dict[str, int] = {}
     found: list[Todo] = []
     for there in some:
-        fate = judge(there, known.get(there.key), failed=failed, rested=rested, max_bytes=max_bytes)
+        fate = judge(there, known.get(there.key), failed=failed, rest_s=rest_s, now=now, max_bytes=max_bytes)
         if fate == "todo":
             found.append(Todo(key=there.key, bytes=there.bytes))
         else:
@@ -179,7 +184,9 @@ def _some(listing: Iterator[Stored]) -> list[Stored]:
 
 def _may_be_document(there: Stored, max_bytes: int) -> bool:
     name = there.key.rsplit("/", 1)[-1].lower()
-    if not name or not 0 < there.bytes <= max_bytes or name in _NAMES or name.startswith(_BESIDE):
+    if not name or not 0 < there.bytes <= max_bytes:
+        return False
+    if name in _NAMES or name.startswith(_BESIDE) or keys.is_partial(name):
         return False
     if "." in name and name.rsplit(".", 1)[1] in _OTHERS:
         return False

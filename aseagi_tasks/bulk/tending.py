@@ -20,6 +20,7 @@ from aseagi_tasks.admission import feed_if_possible, go_on
 from aseagi_tasks.bulk import ending, orders
 from aseagi_tasks.bulk.scanning import scan_on, todo
 from aseagi_tasks.errors import AseagiError, BulkRefused, RecordsUnavailable
+from aseagi_tasks.notify import notice
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.bulk_records import CANCELLED, OPEN_RUNS, BulkRun, Stands, Which
 
@@ -157,7 +158,7 @@ def _confirm(run: BulkRun) -> None:
     reason = f"It may cost ${most:,.2f}, and confirms itself up to ${limit:,.2f} ({name})."
     if run.reason != reason:
         services.bulk_records().move_run(run.run_id, ["waiting"], reason=reason)
-        services.tell_once(f"bulk:{run.run_id}", f"Bulk run {run.run_id} waits to be confirmed. {reason}")
+        services.tell_once(f"bulk:{run.run_id}", notice("run_waits", run_id=run.run_id, why=reason))
 
 
 # -- while it runs

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from aseagi_tasks import housekeeping, services
+from aseagi_tasks.doors.showing import escape
 from aseagi_tasks.doors.terminal import Json, out, print_json
 from aseagi_tasks.errors import BackupDamaged
 from aseagi_tasks.settings import settings
@@ -88,18 +88,26 @@ def restore_drill(
 
 @app.command(rich_help_panel=_PANEL)
 def missing(as_json: Json = False) -> None:
-    """Which documents' files were gone from the bucket at the last backup, and still are. Nothing is done about them.
+    """Compare bucket and records: which documents' files are not there any more. Nothing is done about them.
 
-    Put a file back, under any key below raw/, and process it: it is known again by its bytes.
+    An original may come back under any key: process it there, and the document knows where its original is.
     """
-    found = housekeeping.gone()
     if as_json:
-        print_json([one._asdict() for one in found])
+        print_json([one._asdict() for one in housekeeping.gone()])
         return
-    for one in found:
+    originals = results = 0
+    for one in housekeeping.gone():
+        originals, results = originals + (one.bytes is not None), results + (one.bytes is None)
         out.print(f"{one.document_id}  {one.why:8}  {escape(one.key)}", highlight=False, soft_wrap=True)
-    if not found:
-        out.print("Every document's files were there at the last backup, or are there again.", highlight=False)
+    if originals:
+        said = f"{originals:,} originals. What was found in them stays. Put them back where they were, or anywhere"
+        cure = "below raw/ and process them there (`aseagi process FILE` for a copy you have); or leave it so."
+        out.print(f"{said} {cure}", highlight=False, soft_wrap=True)
+    if results:
+        said = f"{results:,} sets of results: `aseagi reprocess --all --stage ocr --where id=DOCUMENT` makes one again."
+        out.print(said, highlight=False, soft_wrap=True)
+    if not originals and not results:
+        out.print("Every document's files are there.", highlight=False)
 
 
 def _lost(rows: dict[str, int] | None) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from aseagi_tasks.doors.showing import escape
 from aseagi_tasks.doors.terminal import Json, err, out, print_json
 from aseagi_tasks.errors import ConfigError, Differs, NotACertificate, NotFound
 from aseagi_tasks.settings import settings
+
+if TYPE_CHECKING:
+    from aseagi_tasks.stages.verify import Finding
 
 app = typer.Typer()
 _PANEL = "Certificates"
@@ -90,9 +93,11 @@ def verify(
 ) -> None:
     """Check a certificate (chain, signature, balance), then every file in the bucket against it. Exit code 3: differs.
 
-    A set that a later job has replaced is told as reprocessed, and is no difference.
+    A set that a later job has replaced is told as reprocessed, an original with another key now as moved; neither is a
+    difference.
     """
     from aseagi_tasks.reports.certificate import faults, read
+    from aseagi_tasks.stages.verify import NO_FAULTS
     from aseagi_tasks.stages.verify import verify as compare
     from aseagi_tasks.stores.signing_key import fingerprint_of
 
@@ -109,7 +114,7 @@ def verify(
         found = compare(
             held, storage=services.storage(), records=services.records(), scratch=settings().scratch_root, tell=tell
         )
-    count = len(wrong) + sum(finding.kind != "reprocessed" for finding in found)
+    count = len(wrong) + sum(finding.kind not in NO_FAULTS for finding in found)
     if as_json:
         print_json(
             {
@@ -125,7 +130,7 @@ def verify(
         for sentence in wrong:
             out.print(f"[red]certificate[/red]  {escape(sentence)}", highlight=False, soft_wrap=True)
         for finding in found:
-            colour = "yellow" if finding.kind == "reprocessed" else "red"
+            colour = "yellow" if finding.kind in NO_FAULTS else "red"
             text = f"{finding.key}  ({finding.name}, job {finding.job_id}) {finding.detail}".rstrip()
             out.print(f"[{colour}]{finding.kind:11}[/{colour}]  {escape(text)}", highlight=False, soft_wrap=True)
         out.print(held.summary(), highlight=False, soft_wrap=True)
@@ -135,7 +140,7 @@ def verify(
     if count:
         raise Differs(cert, count)
     if not as_json:
-        out.print("[green]holds[/green]: every file is as certified" + _since(len(found)), highlight=False)
+        out.print("[green]holds[/green]: every file is as certified" + _since(found), highlight=False)
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -163,8 +168,10 @@ def _body(path: Path, cert: str) -> bytes:
         raise NotFound(cert, "this machine's files or the bucket") from None
 
 
-def _since(reprocessed: int) -> str:
-    return f"; {reprocessed} sets were reprocessed since" if reprocessed else ""
+def _since(found: Sequence[Finding]) -> str:
+    moved = sum(finding.kind == "moved" for finding in found)
+    said = {"sets were reprocessed": len(found) - moved, "originals were moved": moved}
+    return "".join(f"; {count} {what} since" for what, count in said.items() if count)
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ from aseagi_tasks.doors import (
     running,
     users,
 )
+from aseagi_tasks.doors.showing import escape
 from aseagi_tasks.doors.terminal import Engine, Json, Level, err, out, print_json
 from aseagi_tasks.errors import AseagiError, ConfigError, RecordsUnavailable
 from aseagi_tasks.settings import settings
@@ -57,7 +58,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except AseagiError as exc:
-        err.print(f"[red]{type(exc).__name__}[/red]: {exc!s}", highlight=False, soft_wrap=True)
+        err.print(f"[red]{type(exc).__name__}[/red]: {escape(str(exc))}", highlight=False, soft_wrap=True)
         sys.exit(exc.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

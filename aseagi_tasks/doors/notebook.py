@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from aseagi_tasks import services
+from aseagi_tasks import keys, services
 from aseagi_tasks.analysis.schema import Analysis
 from aseagi_tasks.documents import FINAL, Status
 from aseagi_tasks.doors import inline
@@ -267,7 +267,7 @@ def _result(job_id: str, job: Job | None) -> Result:
     document = services.records().document(job.document_id) if job.document_id else None
     if job.status == "completed" and document is not None:
         return Result.of(result(job_id, document, services.storage()))
-    name = document.name if document else job.source.rsplit("/", 1)[-1]
+    name = document.name if document else keys.name_of(job.source)
     return Result(
         file=name,
         status=job.status,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,10 @@ from aseagi_tasks.analysis.schema import Analysis, Fact, Party
 from aseagi_tasks.doors.following import Item
 from aseagi_tasks.stores.records import Batch, Document, Event, Hit, Job
 from aseagi_tasks.stores.user_records import Correction
+
+_STEERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+#: A bracket, what is before it, and whether rich would take it for a tag.
+_BRACKET = re.compile(r"(\\*)\[(?=([a-z#/@][^\[]*?\])?)")
 
 
 def found(items: Sequence[Item]) -> Group:
@@ -81,14 +86,13 @@ def hits(rows: Sequence[Hit]) -> Table:
         table.add_column(heading, overflow="fold")
     for hit in rows:
         doc = hit.document
-        snippet = escape(" ".join(hit.snippet.split())).replace("\\[", "[bold]").replace("]", "[/bold]")
         table.add_row(
             doc.document_id[:8],
             escape(doc.name),
             words(doc.document_type),
             doc.document_date or "",
             escape(doc.case_number or ""),
-            snippet,
+            _marked(hit.snippet),
         )
     return table
 
@@ -187,5 +191,15 @@ def short(text: str, width: int = 30) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that is shown as it is: document text holds brackets of its own."""
-    return text.replace("[", "\\[")
+    """Text that is shown as it is, between markup too: names and documents hold brackets and backslashes of their own.
+
+    What would steer the terminal becomes U+FFFD.
+    """
+    text = _BRACKET.sub(lambda found: found[1] * (2 if found[2] else 1) + "\\[", _STEERS.sub("\ufffd", text))
+    return text + "\\" * (len(text) - len(text.rstrip("\\")))
+
+
+def _marked(snippet: str) -> Text:
+    """A snippet with what was searched for in bold."""
+    pieces = re.split(r"\[([^\[\]]*)\]", _STEERS.sub("\ufffd", " ".join(snippet.split())))
+    return Text.assemble(*((piece, "bold" if at % 2 else "") for at, piece in enumerate(pieces)))

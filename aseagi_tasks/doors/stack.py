@@ -7,6 +7,7 @@ This module writes its configuration, starts and asks it.
 from __future__ import annotations
 
 import configparser
+import contextlib
 import io
 import os
 import shlex
@@ -32,6 +33,8 @@ from aseagi_tasks.settings import Settings
 #: The project's top folder: celeryconfig.py and flower/ lie there.
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 60.0
+#: Others talk to them until they have ended.
+_SERVERS = ("redis", "tunnel", "gateway", "web")
 
 
 class Child(NamedTuple):
@@ -131,7 +134,7 @@ class Stack:
             self._until(lambda: _accepts(address, self.settings.tunnel_public_port), "the tunnel", "tunnel.log")
 
     def stop(self) -> None:
-        """Drain and stop everything, in order: clock and monitor, workers, redis last. Returns when all have left."""
+        """Drain and stop everything: clock, monitor and workers together, redis last. Returns when all have left."""
         pid = self.pid
         if pid is None:
             return
@@ -140,6 +143,7 @@ class Stack:
 
             # results that this process still holds would look for the redis that is gone, for minutes
             app.backend.result_consumer._pubsub = None
+        self._end_together()
         self._rpc().supervisor.shutdown()
         deadline = time.monotonic() + self.settings.drain_s + 40
         while time.monotonic() < deadline:
@@ -238,6 +242,13 @@ class Stack:
         out = io.StringIO()
         ini.write(out)
         return out.getvalue()
+
+    def _end_together(self) -> None:
+        """Tell clock, monitor and workers to end; a shutdown would let each wait until the one before has ended."""
+        for child in self.children():
+            if child.name not in _SERVERS and child.state in ("RUNNING", "STARTING"):
+                with contextlib.suppress(OSError, RpcError):  # it has just ended
+                    self._rpc().supervisor.stopProcess(child.name, False)
 
     def _environment(self) -> dict[str, str]:
         """This process's, with its settings made absolute and one thread per recognizer."""

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
 from typing import Any, NamedTuple
 
+from aseagi_tasks import keys
 from aseagi_tasks.analysis.bates import Placed, Series, series
 from aseagi_tasks.analysis.exhibits import Exhibits, Missing
 from aseagi_tasks.errors import by_name
@@ -210,7 +211,7 @@ class _Ended:
         kept["count"] += 1
         kept["good"] += bool(document and document.processed)
         kept["stages"][job.stage or "intake"] += 1
-        file = document.name if document else job.source.rsplit("/", 1)[-1]
+        file = document.name if document else keys.name_of(job.source)
         if len(kept["examples"]) < _EXAMPLES:
             kept["examples"].setdefault(file, job.error_message or "")
 

@@ -163,7 +163,7 @@ def _entry(job: Job, document: Document | None, found: PublishedSet | None, reco
         text_from = {UNREAD: pages} if pages else {}
     return Entry(
         job_id=job.job_id,
-        name=document.name if document else job.source.rsplit("/", 1)[-1],
+        name=document.name if document else keys.name_of(job.source),
         source=document.key if document else job.source,
         created_at=_moment(job.created_at),
         ended_at=_moment(job.finished_at) if job.finished_at else None,

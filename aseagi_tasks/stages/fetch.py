@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from aseagi_tasks.documents import EXTENSIONS, MediaType, Source
-from aseagi_tasks.errors import Altered, NotADocument, NotFound, TooLarge
+from aseagi_tasks.errors import Altered, NotADocument, OriginalGone, TooLarge
 from aseagi_tasks.stores.storage import Storage
 
 #: How much of a file tells what it is. Readers find a PDF's header anywhere in the first 1,024 bytes.
@@ -90,14 +90,14 @@ def fetch(storage: Storage, source: Source, scratch: Path, *, max_bytes: int) ->
     Returns:
         ``source.<ext>`` in scratch; one that is there with the right hash is taken.
     Raises:
-        NotFound, TooLarge, Altered, StorageUnavailable.
+        OriginalGone, TooLarge, Altered, StorageUnavailable.
     """
     path = scratch / f"source.{EXTENSIONS[source.media_type]}"
     if path.is_file() and path.stat().st_size == source.bytes and digest(path)[0] == source.sha256:
         return path
     there = storage.stat(source.key)
     if there is None:
-        raise NotFound(source.key, "the bucket")
+        raise OriginalGone(source.name, source.key)
     if there.bytes > max_bytes:
         raise TooLarge(source.name, f"{there.bytes:,} bytes", f"{max_bytes:,}", "ASEAGI_MAX_BYTES")
     if there.bytes != source.bytes:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from aseagi_tasks import keys
 from aseagi_tasks.documents import Source
-from aseagi_tasks.errors import ConfigError, NotFound, TooLarge
+from aseagi_tasks.errors import ConfigError, NotADocument, NotFound, TooLarge
 from aseagi_tasks.stages.fetch import digest, identify
 from aseagi_tasks.stages.heic import is_heic, to_jpeg
-from aseagi_tasks.stores.records import Records
+from aseagi_tasks.stores.records import Document, Records
 from aseagi_tasks.stores.storage import Storage
 
 
@@ -45,7 +45,7 @@ def take_in(
     Raises:
         NotFound, TooLarge, NotADocument, Unreadable.
     """
-    name = name or path.name
+    name = name or keys.name_of(path.name)
     if is_heic(path):
         with TemporaryDirectory() as folder:
             jpeg = Path(folder) / "picture.jpg"
@@ -57,12 +57,54 @@ def take_in(
     except NotFound:
         pass
     else:
-        if known.sha256 == source.sha256 and storage.stat(known.key) is not None:
+        if known.sha256 == source.sha256 and _is_there(known, storage):
             return source.model_copy(update={"key": known.key})
     key = keys.raw(source.document_id, source.media_type, today)
     if (there := storage.stat(key)) is None or there.bytes != source.bytes:
         storage.upload(path, key)
     return source.model_copy(update={"key": key})
+
+
+def from_bucket(key: str, storage: Storage, records: Records, *, scratch: Path, today: date, max_bytes: int) -> Source:
+    """Find out what another program has put at a key.
+
+    A HEIC picture is taken in as the JPEG made of it; what not every client would find by its address
+    (``keys.has_address``) as a copy under a key of ours.
+
+    Args:
+        scratch: a folder with space for it.
+    Raises:
+        NotFound, NotAKey, TooLarge, NotADocument, Unreadable.
+    """
+    name, there = keys.name_of(key), storage.stat(key)
+    if there is None:
+        raise NotFound(key, "the bucket")
+    if keys.is_partial(name):
+        raise NotADocument(name, "by its name another program has not finished writing it")
+    if there.bytes > max_bytes:
+        raise TooLarge(name, f"{there.bytes:,} bytes", f"{max_bytes:,}", "ASEAGI_MAX_BYTES")
+    scratch.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=scratch) as folder:
+        path = Path(folder) / "intake"
+        storage.download(key, path)
+        if is_heic(path) or not keys.has_address(key):
+            return take_in(path, storage, records, today=today, max_bytes=max_bytes, name=name)
+        return examine(path, name, key, max_bytes=max_bytes)
+
+
+def register(job_id: str, source: Source, storage: Storage, records: Records, now: datetime) -> Document:
+    """Tie the job to the document; one whose original was moved is found where these bytes are from now on."""
+    document = records.register_document(job_id, source, now)
+    if document.key != source.key and not _is_there(document, storage):
+        records.move_original(document.document_id, document.key, source.key)
+        records.add_event(job_id, None, "moved", "intake", {"from": document.key, "to": source.key})
+        return records.document(document.document_id)
+    return document
+
+
+def _is_there(document: Document, storage: Storage) -> bool:
+    there = storage.stat(document.key)
+    return there is not None and there.bytes == document.bytes
 
 
 def key_of(source: str, bucket: str) -> str:

@@ -16,8 +16,9 @@ from aseagi_tasks.stages.certify import READERS, published
 from aseagi_tasks.stores.records import Records
 from aseagi_tasks.stores.storage import Storage
 
-#: ``reprocessed``: a later job has replaced the set. It is told, and is no fault.
-Kind = Literal["missing", "altered", "added", "reprocessed"]
+Kind = Literal["missing", "altered", "added", "reprocessed", "moved"]
+#: They are told: a later job has replaced the set; the original, with the same bytes, has another key.
+NO_FAULTS: tuple[Kind, ...] = ("reprocessed", "moved")
 Tell = Callable[[int], None]
 
 
@@ -88,10 +89,30 @@ def _look(entry: Entry, wanted: dict[str, str], storage: Storage, records: Recor
         try:
             there = sha256(storage, key, work)
         except NotFound:
-            yield Finding("missing", key, entry.name, entry.job_id)
+            moved = _moved_to(entry, records) if key == entry.source else None
+            if moved is not None and _sha256_of(storage, moved, work) == digest:
+                yield Finding("moved", key, entry.name, entry.job_id, f"its bytes are at {moved}")
+            else:
+                yield Finding("missing", key, entry.name, entry.job_id)
             continue
         if there != digest:
             yield Finding("altered", key, entry.name, entry.job_id, f"SHA-256 {there}, certified {digest}")
+
+
+def _moved_to(entry: Entry, records: Records) -> str | None:
+    """The key that the records have for an original now, if it is another than the certified one."""
+    try:
+        key = records.document(entry.document_id or "").key
+    except NotFound:
+        return None
+    return key if key != entry.source else None
+
+
+def _sha256_of(storage: Storage, key: str, work: Path) -> str | None:
+    try:
+        return sha256(storage, key, work)
+    except NotFound:
+        return None
 
 
 def sha256(storage: Storage, key: str, work: Path) -> str:

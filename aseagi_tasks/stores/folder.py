@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from aseagi_tasks import keys
-from aseagi_tasks.errors import ConfigError, NotFound, StorageUnavailable
+from aseagi_tasks.errors import ConfigError, NotAKey, NotFound, StorageUnavailable
 from aseagi_tasks.stores.storage import Stored
 
 #: Half-written files wait here, in the same file system, and are renamed into place; no key begins with it.
@@ -75,7 +76,7 @@ class FolderStorage:
         """Objects whose key begins with ``prefix``, behind ``after``, by key, one folder in memory at a time."""
         folder = prefix.rpartition("/")[0]
         if folder:
-            keys.check(folder)
+            keys.check_path(folder)
         yield from self._below(folder, prefix, os.fsencode(after))
 
     def delete(self, key: str) -> None:
@@ -116,9 +117,9 @@ class FolderStorage:
         return self._path(key).as_uri()
 
     def _path(self, key: str) -> Path:
-        path = self.root / keys.check(key)
+        path = self.root / keys.check_path(key)
         if key.split("/", 1)[0] == PARTIAL:
-            raise NotFound(key, "the bucket: no key begins so")
+            raise NotAKey(repr(key), "half-written files wait there", "Give it another name.")
         return path
 
     def _write(self, key: str, write: Callable[[Path], object]) -> None:
@@ -187,4 +188,6 @@ def _translated(doing: str, key: str) -> Iterator[None]:
     except (NotADirectoryError, FileExistsError) as exc:
         raise StorageUnavailable(doing, "a part of the key is a file there, and a folder here") from exc
     except OSError as exc:
+        if exc.errno == errno.ENAMETOOLONG:  # the path, or a name where file systems take fewer bytes than most
+            raise NotAKey(repr(key), "it is too long for a file here", "Give it a shorter name.") from exc
         raise StorageUnavailable(doing, exc.strerror or str(exc)) from exc

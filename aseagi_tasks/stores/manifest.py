@@ -138,6 +138,17 @@ def write(
     return totals, missing
 
 
+def gone_now(storage: Storage, records: Records, scratch: Path) -> Iterator[Gone]:
+    """What documents name and the bucket has not; nothing is written down.
+
+    Args:
+        scratch: a folder with space for a listing: some 150 bytes an object.
+    """
+    with _listed(scratch) as (objects, _):
+        _list(storage, objects)
+        yield from still_gone(storage, _compare(records, objects))
+
+
 def read(path: Path, key: str) -> Totals:
     """Check a manifest's hash; its last line.
 

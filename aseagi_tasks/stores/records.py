@@ -230,6 +230,9 @@ class Records(UserRecords, Protocol):
     def register_document(self, job_id: str, source: Source, now: datetime) -> Document:
         """Add the document (the same bytes: the row there is, its first key kept) and tie the job to it."""
 
+    def move_original(self, document_id: str, was: str, key: str) -> bool:
+        """Say that a document's original is at ``key`` now; False where it is not known to be at ``was``, nor there."""
+
     def claim(self, job_id: str, document_id: str, quiet_since: datetime) -> Job:
         """Say that this job works on the document, unless another does; returns the job that has it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from aseagi_tasks.errors import ConfigError, NotFound, RateLimited, StorageUnava
 from aseagi_tasks.stores.storage import Stored
 
 MULTIPART_BYTES = 8 * 1024 * 1024
+_DOTS = re.compile(r"(?<=/)\.{1,2}(?=/|$)")
 _MISSING = {"NoSuchKey", "404", "NotFound"}
 _REFUSED = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 _SLOW = {"SlowDown", "Throttling", "TooManyRequests", "RequestLimitExceeded"}
@@ -169,7 +171,9 @@ class S3Storage:
             url: str = self.client.generate_presigned_url(
                 operation, Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=expires_s
             )
-            return url
+            # most clients take `..` out of an address, and leave %2E, which S3 reads as the dot that was signed
+            path, mark, query = url.partition("?")
+            return _DOTS.sub(lambda dots: dots[0].replace(".", "%2E"), path) + mark + query
 
     def _delete_batch(self, prefix: str, batch: Sequence[dict[str, str]]) -> int:
         with self.translated(f"removing {prefix}", prefix):

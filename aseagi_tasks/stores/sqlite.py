@@ -112,6 +112,15 @@ class SqliteRecords(SqliteLeases, SqliteSearch, SqliteAccess, SqliteUsers, Sqlit
                 raise NotFound(job_id, "the jobs")
             return document_of(db.execute("SELECT * FROM documents WHERE sha256 = ?", (source.sha256,)).fetchone())
 
+    def move_original(self, document_id: str, was: str, key: str) -> bool:
+        """Say that a document's original is at ``key`` now; False where it is not known to be at ``was``, nor there."""
+        with self._write("moving an original") as db:
+            moved = db.execute(
+                "UPDATE documents SET key = :key WHERE document_id = :id AND key IN (:was, :key)",
+                {"id": document_id, "was": was, "key": key},
+            )
+            return moved.rowcount == 1
+
     def claim(self, job_id: str, document_id: str, quiet_since: datetime) -> Job:
         """Say that this job works on the document, unless another does; returns the job that has it."""
         with self._write("claiming a document") as db:

@@ -18,7 +18,9 @@ class Stored(NamedTuple):
 
 
 class Storage(Protocol):
-    """Objects by key. Keys are checked by ``keys.check``; a write is visible whole or not at all.
+    """Objects by key. A write is visible whole or not at all.
+
+    Keys are checked by ``keys.check``, in a folder by ``keys.check_path``.
 
     Errors: NotFound where a key is not there; StorageUnavailable where the provider does not answer;
     ConfigError where bucket or credentials are wrong.

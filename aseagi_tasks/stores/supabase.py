@@ -74,6 +74,10 @@ class SupabaseRecords(SupabaseLeases, SupabaseAccess, SupabaseUsers, SupabaseKee
         values |= {"p_job_id": job_id, "p_document_id": source.document_id, "p_created_at": now.isoformat()}
         return _document(self._call("register_document", values))
 
+    def move_original(self, document_id: str, was: str, key: str) -> bool:
+        """Say that a document's original is at ``key`` now; False where it is not known to be at ``was``, nor there."""
+        return bool(self._call("move_original", {"p_document_id": document_id, "p_was": was, "p_key": key}))
+
     def claim(self, job_id: str, document_id: str, quiet_since: datetime) -> Job:
         """Say that this job works on the document, unless another does; returns the job that has it."""
         values = {"p_job_id": job_id, "p_document_id": document_id, "p_quiet_since": quiet_since.isoformat()}

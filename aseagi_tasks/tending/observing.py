@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
+
+from redis.exceptions import RedisError
 
 from aseagi_tasks.fleet.model import BROKEN, InstanceState, Offer
 from aseagi_tasks.fleet.vast_answers import Seen
 from aseagi_tasks.fleet.worker import Heard, judge
+from aseagi_tasks.notify import notice
 from aseagi_tasks.stores.fleet_records import InstanceRow, MachineRow
 from aseagi_tasks.tending.acting import bury, tell
 from aseagi_tasks.tending.billing import book
@@ -21,6 +25,9 @@ LAG_S = 60.0
 RESOLVED_S = 120.0
 #: Workers that are silent, and containers in a state that is none, for so long are given up.
 SILENT_S, ODD_S = 90.0, 60.0
+#: Launches that came to nothing within an hour of the first, after which the operators hear of it.
+TELL_AFTER = 3
+_NOTHING = "aseagi:fleet:nothing"
 _ODD = frozenset({"exited", "offline", "unknown", "frozen", "rebooting"})
 
 
@@ -61,12 +68,23 @@ def _absent(means: Means, row: InstanceRow, now: datetime) -> None:
         means.records.note_instance(row.instance_id, {"missing": 1})
         return
     if row.state == "ambiguous":
+        _tell_never_created(means, row, now)
         return bury(means, row, "it was never created")
     if row.detail.get("left"):  # its watchdog has ended it
         return bury(means, row, f"it left by itself: {row.detail['left']}")
     if row.state not in BROKEN and row.state != "destroying":
-        tell(f"vanished:{row.instance_id}", f"Instance {row.instance_id} ({row.gpu}) is gone, and nobody destroyed it.")
+        tell(f"vanished:{row.instance_id}", notice("vanished", instance=row.instance_id, gpu=row.gpu))
     return bury(means, row, f"it vanished while it was {row.state}")
+
+
+def _tell_never_created(means: Means, row: InstanceRow, now: datetime) -> None:
+    """One launch that comes to nothing is made again; several in an hour are told."""
+    with suppress(RedisError):
+        times = int(means.redis.incr(_NOTHING))  # type: ignore[arg-type]
+        means.redis.expire(_NOTHING, 3_600, nx=True)
+        if times >= TELL_AFTER:
+            said = notice("never_created", times=times, why=row.detail.get("why", ""))
+            tell(f"never_created:{now:%Y-%m-%d}", said)
 
 
 def _present(
@@ -95,7 +113,7 @@ def _present(
     if heard is not None and heard.canary and "canary" not in row.detail:
         why, note["canary"] = _judged(means, row, heard.canary, machines)
         if why:
-            tell(f"canary:{row.machine_id}", f"Machine {row.machine_id} ({row.gpu}) is given back: {why}.")
+            tell(f"canary:{row.machine_id}", notice("given_back", machine=row.machine_id, gpu=row.gpu, why=why))
             return move("failed", why=why)
     if heard is not None and heard.step == "failed":
         return move("failed", why=heard.why)
@@ -151,8 +169,5 @@ def _adopt(means: Means, rows: Sequence[InstanceRow], listed: Mapping[str, list[
             )
             means.records.add_instance(name, offer, {"reason": "it carries our label, and nobody knows it"})
             means.records.move_instance(name, {"intent", "gone"}, "orphan", provider_id=it.provider_id)
-            tell(
-                f"orphan:{it.provider_id}",
-                f"Instance {it.provider_id} carries our label and is not ours; it is destroyed.",
-            )
+            tell(f"orphan:{it.provider_id}", notice("orphan", instance=it.provider_id))
             book(means, means.records.instance(name), it, now)

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from aseagi_tasks.errors import AseagiError, ConfigError
 from aseagi_tasks.fleet.autoscale import decide
 from aseagi_tasks.fleet.model import Decision, Destroy, Drain, Launch, QueueState, Wait
 from aseagi_tasks.fleet.worker import Heard, Presence
+from aseagi_tasks.notify import notice
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.fleet_records import InstanceRow
 from aseagi_tasks.tending import acting
@@ -68,7 +70,8 @@ def tick(tools: Means, now: datetime | None = None) -> dict[str, Any]:
             errors.append(f"{type(exc).__name__}: {exc}")
             log.warning("tending the fleet: %s", exc)
             if isinstance(exc, ConfigError):
-                acting.tell(f"config:{exc.args[0]}", f"Nothing is rented or destroyed: {exc}")
+                acting.tell(f"config:{exc.args[0]}", notice("fleet_config", why=exc))
+        _tell_trouble(tools, errors)
         said["seconds"] = round(time.monotonic() - began, 3)
         tools.records.add_tick(now, said)
         return said
@@ -157,5 +160,25 @@ def _tell(tools: Means, queue: QueueState, decisions: Sequence[Mapping[str, Any]
         return
     tools.redis.set(_LIMIT, name)
     if reached and name not in ("paused", "ambiguous"):
-        waits = f"{queue.documents} documents ({queue.pages} pages) wait"
-        acting.tell(f"limit:{name}:{utc_now():%Y-%m-%d}", f"No machine is rented, {waits}. {reached['reason']}")
+        why = str(reached["reason"]).removeprefix("wait: ")
+        said = notice("no_machine", documents=queue.documents, pages=queue.pages, why=why)
+        acting.tell(f"limit:{name}:{utc_now():%Y-%m-%d}", said)
+
+
+_TROUBLE = "aseagi:fleet:trouble"
+#: Ticks with an error, one after the other, after which the operators hear of it: two minutes. One passes often.
+TELL_AFTER = 8
+
+
+def _tell_trouble(tools: Means, errors: Sequence[str]) -> None:
+    """Launches that fail again and again, or a provider that does not answer, are told once a day."""
+    passing = [error for error in errors if not error.startswith("ConfigError")]  # which is told at once
+    with suppress(RedisError):
+        if not passing:
+            tools.redis.delete(_TROUBLE)
+            return
+        times = int(tools.redis.incr(_TROUBLE))  # type: ignore[arg-type]
+        tools.redis.expire(_TROUBLE, 600)
+        if times >= TELL_AFTER:
+            said = notice("fleet_trouble", times=times, why=passing[0])
+            acting.tell(f"trouble:{utc_now():%Y-%m-%d}", said)

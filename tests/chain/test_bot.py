@@ -16,7 +16,6 @@ from PIL import Image
 from aseagi_tasks import services
 from aseagi_tasks.doors.stack import Stack
 from aseagi_tasks.fleet.model import Offer
-from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.user_records import User
 from tests.chain.conftest import free_port
 from tests.chain.telegram_bot import ANA, BO, OPERATOR, BotProcess, answered, people, replied, until
@@ -56,8 +55,8 @@ def test_a_document_becomes_one_message_that_ends_as_its_result(telegram: Telegr
 
 
 def test_buttons_send_original_text_and_searchable_copy(telegram: TelegramServer, bot: BotProcess) -> None:
-    content = filing()
-    got = answered(telegram, telegram.send(BO, content, "motion.pdf"))
+    content, counsel = filing(), {"type": "hidden_user", "sender_user_name": "Counsel", "date": 1_764_000_000}
+    got = answered(telegram, telegram.send(BO, content, "motion.pdf", forward_origin=counsel))
     for label, name in (("Original", "motion.pdf"), ("PDF", "motion.pdf"), ("Text", "motion.txt")):
         after = max(telegram.sent)
         query = telegram.tap(BO, got.message_id, got.button(label))
@@ -222,7 +221,11 @@ def test_commands_answer_in_words_and_pages(telegram: TelegramServer, bot: BotPr
     assert "for operators" in ask("/instances")
     after = max(telegram.sent)
     telegram.write(BO, "/last")
-    assert len(replied(telegram, BO, after).keyboard) == 5
+    mine = replied(telegram, BO, after)
+    assert len(mine.keyboard) == 6
+    first = mine.keyboard[0]
+    telegram.tap(BO, mine.message_id, mine.button("▶"))
+    until(lambda: mine.keyboard[0] != first and "◀" in [key["text"] for key in mine.keyboard[-1]], lambda: mine.forms)
     telegram.write(BO, "/language")
     choice = replied(telegram, BO, max(telegram.sent))
     telegram.tap(BO, choice.message_id, "l:es")
@@ -321,16 +324,3 @@ def test_a_wrong_token_is_an_error_that_names_the_cure(stack: Stack, tmp_path: P
         bot = BotProcess(server, tmp_path / "bot.log", ASEAGI_TELEGRAM_TOKEN="1:wrong")
         assert bot.process.wait(30) == 5
         assert "ASEAGI_TELEGRAM_TOKEN" in bot.said and "BotFather" in bot.said
-
-
-def test_operators_are_told_by_telegram_and_nothing_is_raised(monkeypatch: pytest.MonkeyPatch, stack: Stack) -> None:
-    from aseagi_tasks.notify import TelegramNotifier
-
-    people()
-    with TelegramServer() as server:
-        notifier = TelegramNotifier(TOKEN, lambda: [OPERATOR, ANA], server.url)
-        server.blocked.add(ANA)
-        notifier.tell("The budget of today is reached.")
-        assert [sent.text for sent in server.to(OPERATOR)] == ["The budget of today is reached."]
-    TelegramNotifier(TOKEN, lambda: [OPERATOR], server.url).tell("nobody listens any more")
-    assert settings().telegram_token is None

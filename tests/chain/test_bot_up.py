@@ -76,7 +76,7 @@ def test_an_original_is_opened_by_a_link_that_expires(up: Up, telegram: Telegram
 
 
 def test_what_is_too_big_for_telegram_comes_by_a_link(up: Up, telegram: TelegramServer) -> None:
-    sent = telegram.send(BO, b"", "exhibits & more.pdf", size=31_000_000)
+    sent = telegram.send(BO, b"", "exhibits & more.pdf", size=31_000_000, caption="from counsel #case 24CV888002")
     until(lambda: bool(telegram.answers(sent)), lambda: up.said)
     (offer,) = telegram.answers(sent)
     url = offer.text.split('"')[3]
@@ -89,7 +89,8 @@ def test_what_is_too_big_for_telegram_comes_by_a_link(up: Up, telegram: Telegram
     urllib.request.urlopen(request).close()
     telegram.tap(BO, offer.message_id, offer.button("It is there"))
     until(lambda: offer.picture is not None, lambda: offer.forms)
-    assert "3:24-cv-66666" in offer.text and "exhibits & more.pdf" in offer.text
+    assert "24CV888002" in offer.text and "was 3:24-cv-66666" in offer.text and "exhibits & more.pdf" in offer.text
+    assert "note: from counsel" in offer.text
 
 
 def test_the_token_is_in_no_log_and_no_command_line(up: Up) -> None:

@@ -18,7 +18,7 @@ from reportlab.pdfgen.canvas import Canvas
 from aseagi_tasks import services
 from aseagi_tasks.celery import app
 from aseagi_tasks.doors.stack import Stack
-from aseagi_tasks.errors import Cancelled, ConfigError, NotADocument, NotFound
+from aseagi_tasks.errors import Cancelled, ConfigError, NotADocument, NotAKey, NotFound
 from aseagi_tasks.settings import settings
 from aseagi_tasks.tasks import process, resubmit, submit
 
@@ -108,7 +108,7 @@ def test_the_same_document_twice_at_once_is_worked_on_once(fresh: Path) -> None:
     ("source", "error"),
     [
         ("raw/2026/01/01/nothing-there.pdf", NotFound),
-        ("raw/../../etc/passwd", NotFound),
+        ("raw/../../etc/passwd", NotAKey),
         ("/nonexistent/file.pdf", NotFound),
         ("relative.pdf", NotFound),
         ("s3://somebody-elses/raw/a.pdf", ConfigError),

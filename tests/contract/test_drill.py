@@ -139,7 +139,7 @@ def test_original_that_is_gone_is_told_and_known_again_when_it_comes_back(archiv
     assert [one.key for one in housekeeping.gone()] == [source.key], "other bytes under its key are another document"
     assert archive.records.document(source.document_id).processed is not None
     archive.storage.put(source.key, body)
-    assert housekeeping.gone() == []
+    assert list(housekeeping.gone()) == []
 
 
 def test_copy_or_manifest_that_was_altered_is_refused(archive: Archive) -> None:

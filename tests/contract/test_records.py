@@ -71,6 +71,14 @@ def test_same_bytes_are_one_document_under_its_first_key(records: Records) -> No
     assert {job.document_id for job in records.jobs()} == {first.document_id}
 
 
+def test_original_that_was_moved_is_known_at_its_new_key(records: Records) -> None:
+    _, document = begun(records)
+    assert not records.move_original(document.document_id, "raw/elsewhere.pdf", "raw/new.pdf"), "it is not there"
+    assert not records.move_original("f" * 16, document.key, "raw/new.pdf")
+    assert all(records.move_original(document.document_id, document.key, "raw/ne\u0301w//a.pdf") for _ in range(2))
+    assert records.document(document.document_id) == document.model_copy(update={"key": "raw/ne\u0301w//a.pdf"})
+
+
 def test_deliveries_of_a_stage_are_counted_until_it_ends(records: Records) -> None:
     job_id, _ = begun(records)
     assert [records.begin_stage(job_id, "fetch", "w").deliveries for _ in range(3)] == [1, 2, 3]

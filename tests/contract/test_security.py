@@ -144,7 +144,7 @@ CONTROL |= {
     "set_fleet_control",
     "fleet_demand",
 }
-CONTROL |= {"register_again", "count_requested", "count_documents"}
+CONTROL |= {"move_original", "register_again", "count_requested", "count_documents"}
 CONTROL |= {"add_bulk_run", "move_bulk_run", "hold_bulk_run", "let_bulk_run", "register_bulk", "cancel_bulk_jobs"}
 CONTROL |= {"bulk_stands", "bulk_costs", "rent_of"}
 CONTROL |= {"known_keys", "original_keys"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 import urllib.request
 import uuid
@@ -12,9 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from aseagi_tasks.errors import ConfigError, NotFound, StorageUnavailable
+from aseagi_tasks.errors import ConfigError, NotAKey, NotFound, StorageUnavailable
 from aseagi_tasks.stores.folder import FolderStorage
 from aseagi_tasks.stores.s3 import S3Storage
 from aseagi_tasks.stores.sqlite import SqliteRecords
@@ -54,7 +56,14 @@ ODD_KEYS = [
     "raw/-leading/--dashes",
     "raw/.hidden",
     "raw/e\u0301 decomposed",
+    "raw/back\\slash\\.pdf",
+    f"raw/{'n' * 251}.pdf",
+    "raw/ before and behind .pdf ",
+    "raw/...",
+    "raw/\u202efdp.exe",
 ]
+#: What S3 takes, and a folder cannot have: it would be another's name, or outside.
+ODD_IN_S3 = ["raw//a.pdf", "raw/a/../b.pdf", "raw/./a.pdf", "raw/..", "/a.pdf", "raw/folder/", f"raw/{'n' * 300}.pdf"]
 
 
 @pytest.mark.parametrize("key", ODD_KEYS)
@@ -68,11 +77,37 @@ def test_what_is_put_is_what_is_got_and_listed(storage: Storage, key: str) -> No
     assert [there.key for there in storage.list("raw/")] == [key]
 
 
-@pytest.mark.parametrize("key", ["", "/etc/passwd", "raw/../../x", "raw//x", "./x", "raw/\0", "a\\..\\b", "raw/"])
+@pytest.mark.parametrize("key", ["", "raw/\0", "raw/" + "n" * 1_021, "raw/\udcff.pdf"])
 def test_what_is_no_key_is_refused(storage: Storage, key: str) -> None:
+    refuses(storage, key)
+
+
+def refuses(storage: Storage, key: str) -> None:
     for call in (storage.get, storage.stat, storage.delete, lambda k: storage.put(k, b"")):
-        with pytest.raises(NotFound):
+        with pytest.raises(NotAKey):
             call(key)
+
+
+@pytest.mark.parametrize("key", [*ODD_IN_S3, "raw/../../x", ".partial/x"])
+def test_folder_refuses_what_would_be_outside_or_anothers_name(tmp_path: Path, key: str) -> None:
+    (tmp_path / "x").write_bytes(b"outside")
+    refuses(FolderStorage(tmp_path / "bucket"), key)
+    assert (tmp_path / "x").read_bytes() == b"outside"
+
+
+def test_s3_has_what_other_tools_wrote(s3_endpoint: str, tmp_path: Path) -> None:
+    storage = s3(s3_endpoint)
+    for key in ODD_IN_S3:
+        storage.put(key, key.encode())
+    assert [there.key for there in storage.list("")] == sorted(ODD_IN_S3, key=str.encode)
+    for key in ODD_IN_S3:
+        storage.download(key, tmp_path / "back")
+        assert (tmp_path / "back").read_bytes() == storage.get(key) == key.encode()
+        for address in (storage.url_get(key, 60), storage.url_put(key, 60)):
+            assert not re.search(r"/\.{1,2}(/|\?)", address), "clients take these out"
+        assert httpx.get(storage.url_get(key, 60)).content == key.encode()
+        storage.delete(key)
+    assert list(storage.list("")) == []
 
 
 def test_missing_object_is_not_found(storage: Storage, tmp_path: Path) -> None:

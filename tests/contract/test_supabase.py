@@ -46,6 +46,11 @@ CALLS: dict[str, tuple[Callable[[SupabaseRecords], Any], Callable[[SupabaseRecor
         lambda r: len(r.documents()),
         1,
     ),
+    "move_original": (
+        lambda r: r.move_original(SOURCE.document_id, "raw/a", "raw/b"),
+        lambda r: r.document(SOURCE.document_id).key,
+        "raw/b",
+    ),
     "claim": (lambda r: r.claim("j", SOURCE.document_id, LONG_AGO).job_id, lambda r: r.job("j").status, "processing"),
     "begin_stage": (lambda r: r.begin_stage("j", "fetch", "w").deliveries, lambda r: r.job("j").deliveries, 2),
     "end_stage": (

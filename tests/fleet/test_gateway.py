@@ -453,7 +453,7 @@ def test_machine_processes_again_with_the_model_and_the_set_of_its_job(
             cloud.bucket.put(f"{folder}/{name}", b"x")
             for call in (storage.url_put, storage.url_get):
                 assert not refused(lambda name=name, call=call: call(f"{folder}/{name}", 60)), name
-        for name in ("versions/some-job/page.html", "versions/metadata.json", "versions/a/b/metadata.json"):
+        for name in ("versions/some-job/page.html", "versions/../metadata.json", "versions/a/b/metadata.json"):
             assert refused(lambda name=name: storage.url_put(f"{folder}/{name}", 60)), name
         for call in (
             lambda: records.register_again({"more": document.document_id}, "me", begins=None),

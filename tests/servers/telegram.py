@@ -66,6 +66,7 @@ class TelegramServer:
         faults: by method, what to do first, one for each call: ``(code, description, parameters)``; a code of 0 closes
             the connection without doing it, -1 after it was done.
         blocked: users who have blocked the bot.
+        menus: by scope and language, the commands that are offered with their descriptions.
         calls: every method called, with its chat and whether it succeeded.
         burst, per_second: calls that send or edit in one chat before it answers 429, and how fast they come back.
     """
@@ -77,6 +78,7 @@ class TelegramServer:
         self.sent: dict[int, Sent] = {}
         self.acknowledged: dict[str, str | None] = {}
         self.burst, self.per_second = 1e9, 1e9
+        self.menus: dict[tuple[Any, str], dict[str, str]] = {}
         self.webhook: dict[str, Any] | None = None
         self._updates: list[dict[str, Any]] = []
         self._files: dict[str, tuple[str, bytes, int]] = {}
@@ -215,6 +217,14 @@ class TelegramServer:
 
     def _deleteWebhook(self, given: Any, files: Any) -> Any:  # noqa: N802
         self.webhook = None
+        return True
+
+    def _setMyCommands(self, given: dict[str, Any], files: Any) -> Any:  # noqa: N802
+        scope = json.loads(given.get("scope", "{}")) or {"type": "default"}
+        commands = {one["command"]: one["description"] for one in json.loads(given["commands"])}
+        if not all(re.fullmatch(r"[a-z0-9_]{1,32}", name) and 1 <= len(said) <= 256 for name, said in commands.items()):
+            raise Refused(400, "Bad Request: BOT_COMMAND_INVALID")
+        self.menus[scope.get("chat_id", scope["type"]), given.get("language_code", "")] = commands
         return True
 
     def _getFile(self, given: dict[str, Any], files: Any) -> Any:  # noqa: N802

@@ -11,7 +11,7 @@ import pytest
 from aseagi_tasks.analysis.prices import cost_usd
 from aseagi_tasks.bulk import sampling
 from aseagi_tasks.bulk.measured import Done, Kept, Measured, measured
-from aseagi_tasks.bulk.quote import Machines, aside_usd, bound_usd, quote, quote_of, rented
+from aseagi_tasks.bulk.quote import Machines, aside_usd, bounds_usd, quote, quote_of, rented
 from aseagi_tasks.bulk.sampling import Opened, Pages, chosen, reckon
 from aseagi_tasks.documents import Source
 from aseagi_tasks.errors import ConfigError
@@ -96,10 +96,10 @@ def test_rules_without_machines_cost_nothing() -> None:
 def test_claude_costs_what_finished_documents_did() -> None:
     done = tuple(Done(1_000, pages, 1.0, 0.001 * pages) for pages in (4, 5, 6, 5, 5))
     settings = conf(**CLAUDE, claude_batches="never")
-    live, each = quote(SCAN, PAGES, Measured(done), settings, None), bound_usd(1_000, PAGES, settings)
+    live, (each, most) = quote(SCAN, PAGES, Measured(done), settings, None), bounds_usd(1_000, PAGES, settings)
     claude = line(live, "Claude")
-    assert claude.low == pytest.approx(0.001 * 4_000) and claude.high == pytest.approx(0.001 * 6_000 * 1.2 + 20 * each)
-    assert 0.01 < each < 0.03, "two answers at full length"
+    assert claude.low == pytest.approx(0.001 * 4_000) and claude.high == pytest.approx(7.2 + 19 * each + most)
+    assert 0.002 < each < 0.01 < most < 0.03, "an answer at full length, and two"
     assert "5 documents" in claude.how and "$0.00100 a page, asked live" in claude.how
     assert live.document_usd == pytest.approx(0.001 * 6 * 1.2) and live.usd[1] >= claude.high
     batch = line(quote(SCAN, PAGES, Measured(done), conf(**CLAUDE), None), "Claude")
@@ -109,8 +109,8 @@ def test_claude_costs_what_finished_documents_did() -> None:
 
 def test_cap_holds_what_is_set_aside_before_answers_come() -> None:
     live, batch = conf(**CLAUDE, claude_batches="never"), conf(**CLAUDE)
-    assert aside_usd(5, 1.0, live, 0.1) == 5 and aside_usd(1_000, 1.0, live, 500) == 20
-    assert [aside_usd(1_000, 1.0, batch, expected) for expected in (1, 100, 500)] == [20, 100, 200]
+    assert aside_usd(1, 1.0, 3.0, live, 0.1) == 3 and aside_usd(1_000, 1.0, 3.0, live, 500) == 22
+    assert [aside_usd(1_000, 1.0, 3.0, batch, expected) for expected in (1, 100, 500)] == [22, 100, 200]
 
 
 def test_claude_is_reckoned_by_tokens_where_nothing_was_done() -> None:
@@ -184,7 +184,7 @@ def test_hours_tell_of_batches_budgets_and_deadlines() -> None:
     found = quote(SCAN, PAGES, Measured(done), conf(**CLAUDE), None, timedelta(hours=5))
     hours = line(found, "hours")
     assert hours.high > 24 * int(found.usd[1] / 5.0) > 24
-    for said in ("message batches, which may take 24", "$5.00 a day", "the deadline there are 5.0 hours: what is not"):
+    for said in ("a message batch, which may take 24", "$5.00 a day", "the deadline there are 5.0 hours: what is not"):
         assert said in hours.how
 
 

@@ -132,7 +132,7 @@ def test_original_at_intake_is_known_by_its_hash_whatever_the_clocks_say(office:
 def test_modified_since_is_to_be_done_again() -> None:
     def fate(modified: datetime, known: Known | None, *, failed: bool = False) -> str:
         there = Stored("raw/a.pdf", 10, modified)
-        return judge(there, known, failed=failed, rested=NOW - timedelta(seconds=60), max_bytes=100)
+        return judge(there, known, failed=failed, rest_s=60, now=NOW, max_bytes=100)
 
     before, after = NOW - 3 * HOUR, NOW - HOUR
     at = NOW - 2 * HOUR
@@ -143,6 +143,8 @@ def test_modified_since_is_to_be_done_again() -> None:
     assert [fate(after, one) for one in (done, again, error, None)] == ["todo"] * 4
     assert fate(before, error, failed=True) == "todo"
     assert fate(NOW, done) == "unrested"
+    ahead = NOW + timedelta(days=700)  # it kept a wrong clock's time
+    assert [fate(ahead, one) for one in (done, error, None)] == ["done", "failed", "todo"]
     assert fate(after, Known(status="queued", created_at=at)) == "open"
 
 

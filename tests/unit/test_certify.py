@@ -16,7 +16,7 @@ from aseagi_tasks.documents import Source
 from aseagi_tasks.reports.certificate import Certificate, Entry, faults, read
 from aseagi_tasks.stages import certify as certifying
 from aseagi_tasks.stages.certify import certify, days_to_certify, jobs_of_day
-from aseagi_tasks.stages.verify import Finding, verify
+from aseagi_tasks.stages.verify import NO_FAULTS, Finding, verify
 from aseagi_tasks.stores.folder import FolderStorage
 from aseagi_tasks.stores.sqlite import SqliteRecords
 
@@ -193,6 +193,21 @@ def test_another_jobs_name_in_an_altered_set_does_not_pass_for_reprocessing(offi
         office.storage.put(f"{folder}/metadata.json", json.dumps(metadata).encode())
         found = {finding.key.rsplit("/", 1)[-1]: finding.kind for finding in office.check(certificate)}
         assert found == {"ocr.txt": "altered", "metadata.json": "altered"}
+
+
+def test_original_that_was_moved_is_told_and_is_no_difference(office: Office) -> None:
+    office.process("a", "motion")
+    certificate = office.certificate()
+    before, document = by_job(certificate)["a"].source, office.records.documents()[0]
+    office.storage.delete(before)
+    assert [finding.kind for finding in office.check(certificate)] == ["missing"]
+    office.storage.put("raw/sorted/motion.pdf", b"other bytes")
+    office.records.move_original(document.document_id, before, "raw/sorted/motion.pdf")
+    assert [finding.kind for finding in office.check(certificate)] == ["missing"]
+    office.storage.put("raw/sorted/motion.pdf", b"motion")
+    (found,) = office.check(certificate)
+    assert (found.kind, found.key, found.detail) == ("moved", before, "its bytes are at raw/sorted/motion.pdf")
+    assert found.kind in NO_FAULTS
 
 
 def test_one_byte_a_missing_file_and_an_added_one_are_named(office: Office) -> None:

@@ -14,6 +14,7 @@ from telegram.error import InvalidToken, NetworkError
 from telegram.request import HTTPXRequest
 
 from aseagi_tasks import services
+from aseagi_tasks.doors.bot import bulk, commands, people
 from aseagi_tasks.doors.bot.answers import Answers
 from aseagi_tasks.doors.bot.desk import Desk, run
 from aseagi_tasks.doors.bot.dispatch import KINDS, deal, give_up
@@ -61,9 +62,11 @@ async def _serve(
     async def give_up_on(updates: Sequence[Update]) -> None:
         await give_up(desk, updates)
 
+    with suppress(TransientError):
+        await commands.menu(desk, await people.operators(desk))
     inbox = Inbox(bot, records, deal_with, give_up_on)
     inbox.begin(updates)
-    at_work = [asyncio.create_task(desk.answers.watch(desk))]
+    at_work = [asyncio.create_task(desk.answers.watch(desk)), asyncio.create_task(bulk.watch(desk))]
     server = None
     if conf.telegram_webhook_url and conf.telegram_webhook_secret:
         secret = conf.telegram_webhook_secret.get_secret_value()

@@ -21,6 +21,7 @@ from aseagi_tasks.celery import app
 from aseagi_tasks.documents import FINAL, Stage, Status
 from aseagi_tasks.doors.bot import card
 from aseagi_tasks.doors.bot.desk import Desk, run
+from aseagi_tasks.doors.bot.intake import say_case
 from aseagi_tasks.doors.bot.texts import say
 from aseagi_tasks.errors import NotFound, TransientError
 from aseagi_tasks.stages.record import result
@@ -164,9 +165,10 @@ def analysis_of(desk: Desk, processed: str | None) -> Analysis | None:
 def _card(desk: Desk, language: Language, job: Job) -> tuple[str, bytes]:
     document = desk.records.document(job.document_id or "")
     made = result(job.job_id, document, desk.storage)
-    corrections = latest(desk.records.corrections(document.document_id))
     events = desk.records.events(job.job_id)
     note = next((str(event.detail["note"]) for event in events if event.kind == "note"), "")
+    say_case(desk, job.job_id, document.document_id, note, job.requested_by or "telegram")  # of what came by a link
+    corrections = latest(desk.records.corrections(document.document_id))
     text = card.card(
         language,
         document,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from telegram import CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup, Message
 
-from aseagi_tasks.doors.bot import card, commands, corrections, intake, people
+from aseagi_tasks.doors.bot import bulk, card, commands, corrections, intake, people
 from aseagi_tasks.doors.bot.answers import analysis_of, last_job
 from aseagi_tasks.doors.bot.desk import Desk, run
 from aseagi_tasks.doors.bot.texts import say
@@ -135,6 +135,13 @@ async def _page(desk: Desk, user: User, query: CallbackQuery, message: Message, 
     return None
 
 
+async def _latest(desk: Desk, user: User, query: CallbackQuery, message: Message, about: str) -> str | None:
+    """Another page of the user's documents."""
+    text, pages = await run(commands.latest, desk, user, int(about))
+    await desk.post.edit(user.telegram_id, message.message_id, text, pages)
+    return None
+
+
 async def _language(desk: Desk, user: User, query: CallbackQuery, message: Message, about: str) -> str | None:
     user = user.model_copy(update={"language": "es" if about == "es" else "en"})
     await run(desk.records.save_user, user)
@@ -173,8 +180,10 @@ ACTIONS: dict[str, Action] = {
     "v": _type,
     "g": _show,
     "q": _page,
+    "a": _latest,
     "l": _language,
     "x": _cancel,
     "u": _uploaded,
     "in": _invite,
+    "k": bulk.tap,
 }

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 
-from telegram import InlineKeyboardMarkup, Message
+from telegram import BotCommandScope, BotCommandScopeChat, BotCommandScopeDefault, InlineKeyboardMarkup, Message
+from telegram.error import TelegramError
 
 from aseagi_tasks import services
-from aseagi_tasks.doors.bot import card
+from aseagi_tasks.doors.bot import bulk, card
 from aseagi_tasks.doors.bot.desk import Desk, run
 from aseagi_tasks.doors.bot.texts import Html, say
 from aseagi_tasks.doors.showing import short, words
@@ -19,8 +21,13 @@ from aseagi_tasks.errors import NotFound
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.user_records import Language, User
 
+log = logging.getLogger(__name__)
 #: Hits and documents on one page.
 PAGE = 5
+#: Documents on their way, and machines, that one message names: more would pass what a message may have.
+SHOWN = 20
+#: Answers of a user's that /last goes back through.
+REMEMBERED = 200
 Command = Callable[[Desk, User, Message, str], Awaitable[None]]
 
 
@@ -61,28 +68,36 @@ def hits(desk: Desk, language: Language, wanted: str, offset: int) -> tuple[str,
         where = re.sub(r"\[(.*?)\]", r"<b>\1</b>", escape(" ".join(hit.snippet.split()), quote=False))
         lines.append(f"\n{number}. {escape(doc.name, quote=False)}\n{escape(facts, quote=False)}\n{where}")
         rows.append((str(number), f"g:{doc.document_id}"))
-    turns = []
-    if offset:
-        turns.append(("◀", f"q:{max(0, offset - PAGE)}"))
-    if len(found) > PAGE:
-        turns.append(("▶", f"q:{offset + PAGE}"))
-    return "\n".join(lines), card.buttons([rows, *([turns] if turns else [])])
+    return "\n".join(lines), card.buttons([rows, *_turns("q", offset, len(found) > PAGE)])
 
 
 async def last(desk: Desk, user: User, message: Message, _words: str) -> None:
     """/last: the user's last documents, by button."""
-    rows: list[list[tuple[str, str]]] = []
-    for answer in await run(desk.records.answers_to, user.telegram_id, 20):
-        try:
-            job = await run(desk.records.job, answer.job_id)
-        except NotFound:
-            continue
-        if job.status == "completed" and job.document_id and len(rows) < PAGE:
-            rows.append([(short(answer.name, 50), f"g:{job.document_id}")])
-    if rows:
-        await desk.post.send(user.telegram_id, say(user.language, "yours"), card.buttons(rows))
-    else:
-        await desk.post.send(user.telegram_id, say(user.language, "no_documents"))
+    text, keys = await run(latest, desk, user, 0)
+    await desk.post.send(user.telegram_id, text, keys)
+
+
+def latest(desk: Desk, user: User, offset: int) -> tuple[str, InlineKeyboardMarkup | None]:
+    """A page of the user's completed documents, newest first, with a button for each and for the pages around it."""
+    answers = desk.records.answers_to(user.telegram_id, REMEMBERED)
+    about = ("job_id", "status", "document_id")
+    rows = desk.records.rows_of("processing_jobs", "job_id", [answer.job_id for answer in answers], about)
+    done = {row["job_id"]: row["document_id"] for row in rows if row["status"] == "completed" and row["document_id"]}
+    found = [(short(one.name, 50), f"g:{done[one.job_id]}") for one in answers if one.job_id in done]
+    shown = [[button] for button in found[offset : offset + PAGE]]
+    if not shown:
+        return say(user.language, "no_documents"), None
+    return say(user.language, "yours"), card.buttons([*shown, *_turns("a", offset, len(found) > offset + PAGE)])
+
+
+def _turns(letter: str, offset: int, more: bool) -> list[list[tuple[str, str]]]:
+    """Buttons for the pages before and after, if there are any."""
+    turns = []
+    if offset:
+        turns.append(("◀", f"{letter}:{max(0, offset - PAGE)}"))
+    if more:
+        turns.append(("▶", f"{letter}:{offset + PAGE}"))
+    return [turns] if turns else []
 
 
 async def status(desk: Desk, user: User, message: Message, _words: str) -> None:
@@ -91,7 +106,10 @@ async def status(desk: Desk, user: User, message: Message, _words: str) -> None:
     own = await _open(desk, user)
     if own:
         lines.append(say(user.language, "yours"))
-        lines += [f"{say(user.language, 'at', name=name, stage=say(user.language, stage))}" for _, name, stage in own]
+        for _, name, stage in own[:SHOWN]:
+            lines.append(say(user.language, "at", name=short(name, 80), stage=say(user.language, stage)))
+        if len(own) > SHOWN:
+            lines.append(say(user.language, "more", count=len(own) - SHOWN))
     await desk.post.send(user.telegram_id, "\n".join(lines))
 
 
@@ -158,14 +176,37 @@ async def instances(desk: Desk, user: User, message: Message, _words: str) -> No
     lines = [
         f"{row.instance_id}: {row.gpu}, {row.state}, {(now - row.created_at).total_seconds() / 60:.0f} min,"
         f" ${row.price_usd_per_hour:.2f}/h"
-        for row in rented
+        for row in rented[: 2 * SHOWN]
     ]
     total = sum(row.price_usd_per_hour for row in rented)
     lines.append(say(user.language, "rented", count=len(rented), total=f"${total:.2f}"))
     await desk.post.send(user.telegram_id, escape("\n".join(lines), quote=False))
 
 
-FOR_OPERATORS: dict[str, Command] = {"budget": budget, "instances": instances}
+FOR_OPERATORS: dict[str, Command] = {"budget": budget, "instances": instances, "bulk": bulk.bulk}
+
+
+async def menu(desk: Desk, operators: Sequence[User]) -> None:
+    """Tell Telegram which commands to offer: to everybody theirs, in both languages, and to operators all of them.
+
+    It is a convenience: what Telegram does not take is left.
+    """
+    languages: tuple[tuple[str, Language], ...] = (("", "en"), ("es", "es"))
+    for code, spoken in languages:
+        await _offer(desk, COMMANDS, spoken, code, BotCommandScopeDefault())
+    for user in operators:
+        offered = {**COMMANDS, **FOR_OPERATORS}
+        await _offer(desk, offered, user.language, "", BotCommandScopeChat(user.telegram_id))
+
+
+async def _offer(
+    desk: Desk, offered: Mapping[str, Command], spoken: Language, code: str, scope: BotCommandScope
+) -> None:
+    named = [(name, say(spoken, f"menu_{name}")) for name in offered if name != "start"]
+    try:
+        await desk.post.bot.set_my_commands(named, scope=scope, language_code=code or None)
+    except TelegramError as exc:
+        log.info("commands are not offered: %s", exc.message)
 
 
 async def command(desk: Desk, user: User, message: Message) -> None:

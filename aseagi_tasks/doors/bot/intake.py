@@ -6,14 +6,17 @@ import asyncio
 import re
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from redis.exceptions import RedisError
 from telegram import Document as TelegramDocument
 from telegram import Message, PhotoSize
 from telegram.error import BadRequest
 
+from aseagi_tasks import services
 from aseagi_tasks.doors.bot import card
 from aseagi_tasks.doors.bot.desk import Desk, run
 from aseagi_tasks.doors.bot.people import may_send
@@ -29,6 +32,7 @@ MAX_FETCH_BYTES = 20_000_000
 UPLOAD_LINK_S = 86_400
 _JOBS = uuid.UUID("5e1f63a2-6d0c-4f0e-9b58-6a1c5f0f9a51")
 _CASE = re.compile(r"#(?:case|caso)[\s:=]+#?(\S+)|#(?=\w*\d)([\w:.-]*\w)", re.IGNORECASE)
+_CAPTION = "aseagi:bot:caption:"
 _NO_NAME = re.compile(r'[\x00-\x1f/\\:*?"<>|]+')
 
 
@@ -58,8 +62,10 @@ async def take(desk: Desk, user: User, messages: Sequence[Message]) -> None:
     if answer.answered_at is not None:
         return
     too_big = max(file.file_size or 0 for file in files)
+    caption = next((message.caption for message in messages if message.caption), "")
     if too_big > MAX_FETCH_BYTES:
         if answer.message_id is None:
+            await run(_keep_caption, job_id, caption)
             await _offer_upload(desk, user, answer, too_big)
         return
     if answer.message_id is None:
@@ -76,7 +82,6 @@ async def take(desk: Desk, user: User, messages: Sequence[Message]) -> None:
         if sent is not None:
             await run(desk.records.answer_sent, job_id, sent)
             answer = answer.model_copy(update={"message_id": sent})
-    caption = next((message.caption for message in messages if message.caption), "")
     try:
         await _submit(desk, user, answer, files, caption)
     except (DocumentError, BadRequest) as exc:
@@ -99,6 +104,7 @@ async def uploaded(desk: Desk, user: User, job_id: str) -> bool:
     if await run(desk.storage.stat, key) is None:
         return False
     await run(_queue, key, user, job_id)
+    await run(_note, desk, job_id, await run(_kept_caption, job_id))
     desk.answers.follow(answer)
     return True
 
@@ -147,13 +153,35 @@ def _take_in(desk: Desk, user: User, answer: Answer, paths: Sequence[Path], capt
     else:
         paths[0].rename(path)
     document = submit(path, priority="high", requested_by=requester(user), job_id=answer.job_id)
-    for number in cases(caption)[:1]:
-        by = requester(user)
-        desk.records.correct(document.document_id, "case_number", number, by, once=f"{answer.job_id}:case")
-    if caption:
-        desk.records.add_event(answer.job_id, None, "note", "telegram", {"note": caption[:1_000]})
+    say_case(desk, answer.job_id, document.document_id, caption, requester(user))
+    _note(desk, answer.job_id, caption)
     if _is_published(desk, document):  # known: answered at once, whoever else waits for a worker
         desk.records.complete(answer.job_id, None, None)
+
+
+def say_case(desk: Desk, job_id: str, document_id: str, caption: str, by: str) -> None:
+    """Put the case that a caption names beside what is found; the same job's once."""
+    for number in cases(caption)[:1]:
+        desk.records.correct(document_id, "case_number", number, by, once=f"{job_id}:case")
+
+
+def _note(desk: Desk, job_id: str, caption: str) -> None:
+    if caption:
+        desk.records.add_event(job_id, None, "note", "telegram", {"note": caption[:1_000]})
+
+
+def _keep_caption(job_id: str, caption: str) -> None:
+    """Until the file that it came with is put where its link points."""
+    if caption:
+        with suppress(RedisError):
+            services.redis().set(f"{_CAPTION}{job_id}", caption, ex=2 * UPLOAD_LINK_S)
+
+
+def _kept_caption(job_id: str) -> str:
+    with suppress(RedisError):
+        kept: bytes | None = services.redis().get(f"{_CAPTION}{job_id}")  # type: ignore[assignment]
+        return (kept or b"").decode()
+    return ""
 
 
 def _is_to_be_queued(desk: Desk, job_id: str) -> bool:

@@ -15,6 +15,7 @@ from aseagi_tasks.doors.gateway.app import MAX_BODY, Parts, application
 from aseagi_tasks.doors.gateway.claude import ClaudeProxy
 from aseagi_tasks.doors.gateway.narrowing import Narrowed
 from aseagi_tasks.fleet.worker import Presence
+from aseagi_tasks.notify import notice
 from aseagi_tasks.settings import Settings, settings
 
 #: A kept connection on which nothing comes is closed.
@@ -34,8 +35,8 @@ def parts(conf: Settings) -> Parts:
             # it may have failed before it could say so in Redis, where the autoscaler hears it
             why = f"{report.get('step')}: {report.get('detail')}"[:500]
             Presence(redis).say(instance_id, step="failed", why=why)
-            words = f"The rented machine {instance_id} failed at {report.get('step')}: {report.get('detail')}"
-            services.tell_once(f"failed:{instance_id}", words)
+            said = {"instance": instance_id, "step": report.get("step"), "why": report.get("detail")}
+            services.tell_once(f"failed:{instance_id}", notice("machine_failed", **said))
 
     return Parts(
         conf=conf,

@@ -20,6 +20,7 @@ from aseagi_tasks.analysis import ledger, prices
 from aseagi_tasks.analysis.service import INTERVAL_S, PATIENCE_S, PAUSE_S
 from aseagi_tasks.errors import Malformed, RateLimited
 from aseagi_tasks.fleet.allowance import Allowance
+from aseagi_tasks.notify import budget_key, notice
 from aseagi_tasks.settings import Settings
 from aseagi_tasks.stores.pace import Pace
 from aseagi_tasks.stores.records import Records
@@ -89,7 +90,8 @@ class ClaudeProxy:
         if answer.status_code in (429, 529):
             self._pace.hold(_seconds(answer.headers.get("retry-after")))
         if answer.status_code in (401, 403):
-            self._tell("NotSetUp:gateway", "Documents wait. ASEAGI_ANTHROPIC_API_KEY was not accepted by Anthropic.")
+            why = "ASEAGI_ANTHROPIC_API_KEY was not accepted by Anthropic."
+            self._tell("NotSetUp:gateway", notice("waits", why=why))
         cost_usd, detail = self._cost(answer, body["model"], most_usd)
         self._records.settle(cost_usd, once=once, detail={**detail, "model": body["model"], "instance": instance_id})
         self._allowance.give_back(instance_id, most_usd - cost_usd)
@@ -127,8 +129,9 @@ class ClaudeProxy:
         self._allowance.give_back(instance_id, usd)
         if job_id is not None and self._records.job(job_id).refused_usd is not None:
             return "The cap of the document's bulk run leaves no room for it."
-        words = f"Documents wait. The day's budget for Claude (ASEAGI_CLAUDE_DAILY_USD={daily}) is spent."
-        self._tell(f"BudgetExceeded:{daily}:ASEAGI_CLAUDE_DAILY_USD", words)
+        setting = "ASEAGI_CLAUDE_DAILY_USD"
+        key = budget_key(daily, setting, datetime.now(UTC))
+        self._tell(key, notice("budget_spent", setting=setting, limit=daily))
         return "The day's budget is spent."
 
     def _objection(self, body: Any, instance_id: str) -> str | None:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from aseagi_tasks import keys
 from aseagi_tasks.documents import Source
 from aseagi_tasks.errors import NotOurs, Quarantined
+from aseagi_tasks.notify import notice
 from aseagi_tasks.settings import Settings
 from aseagi_tasks.stores.records import Document, Job, Records
 from aseagi_tasks.stores.storage import Storage
@@ -134,7 +133,7 @@ class Narrowed:
         self._given(job_id)
         failed = self._records.fail(job_id, **rest)
         if failed and rest["error_class"] == Quarantined.__name__:
-            self._tell(f"quarantine:{job_id}", f"Job {job_id} is set aside. {rest['message']}")
+            self._tell(f"quarantine:{job_id}", notice("quarantine", job_id=job_id, why=rest["message"]))
         return failed
 
     def _texts(self, document_ids: list[str]) -> dict[str, str]:
@@ -149,22 +148,20 @@ class Narrowed:
 
     def _register_document(self, job_id: str, source: Source, now: datetime) -> Document:
         """What the bytes are is found out here: a machine could name another document's hash, and be given that."""
-        from aseagi_tasks.stages.heic import is_heic
-        from aseagi_tasks.stages.intake import examine, key_of, take_in
+        from aseagi_tasks.stages.intake import from_bucket, key_of, register
 
-        job, now = self._given(job_id), datetime.now(UTC)
+        job, now, conf = self._given(job_id), datetime.now(UTC), self._conf
         if job.document_id is not None:
             return self._records.document(job.document_id)
-        key = key_of(job.source, self._conf.bucket)
-        self._conf.scratch_root.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=self._conf.scratch_root) as folder:
-            path, name, most = Path(folder) / "intake", key.rsplit("/", 1)[-1], self._conf.max_bytes
-            self._storage.download(key, path)
-            if is_heic(path):
-                found = take_in(path, self._storage, self._records, today=now.date(), max_bytes=most, name=name)
-            else:
-                found = examine(path, name, key, max_bytes=most)
-        return self._records.register_document(job_id, found, now)
+        found = from_bucket(
+            key_of(job.source, conf.bucket),
+            self._storage,
+            self._records,
+            scratch=conf.scratch_root,
+            today=now.date(),
+            max_bytes=conf.max_bytes,
+        )
+        return register(job_id, found, self._storage, self._records, now)
 
     def _claim(self, job_id: str, document_id: str, quiet_since: datetime) -> Job:
         if self._given(job_id).document_id != document_id:
@@ -283,7 +280,7 @@ class Narrowed:
 
 def _is_cache(key: str, job: Job) -> bool:
     """One object below the job's cache; keys are checked by the store for parts that climb."""
-    return key.startswith(keys.cache(job.job_id)) and key.count("/") == 2 and keys.check(key) == key
+    return key.startswith(keys.cache(job.job_id)) and key.count("/") == 2 and keys.check_path(key) == key
 
 
 def _is_published(key: str, document: Document) -> bool:
@@ -292,7 +289,7 @@ def _is_published(key: str, document: Document) -> bool:
     if key in {f"{folder}/{name}" for name in keys.PUBLISHED}:
         return True
     made_by, _, name = key.removeprefix(f"{folder}/versions/").partition("/")
-    return name in keys.VERSIONED and key == keys.version(folder, made_by, name) == keys.check(key)
+    return name in keys.VERSIONED and key == keys.version(folder, made_by, name) == keys.check_path(key)
 
 
 def _folder(document: Document) -> str:

@@ -125,8 +125,7 @@ CREATE OR REPLACE FUNCTION reserve_cost(p_once text, p_job_id text, p_kind text,
 DECLARE
     today timestamptz;
     committed numeric;
-    run public.bulk_runs;
-    refused boolean := false;
+    refused boolean;
 BEGIN
     -- one at a time: a sum over rows cannot be guarded by their locks
     PERFORM pg_advisory_xact_lock(hashtext('aseagi.daily_budget'));
@@ -135,13 +134,14 @@ BEGIN
         OR EXISTS (SELECT FROM public.costs WHERE once = p_once) THEN
         RETURN true;
     END IF;
-    SELECT found.* INTO run FROM public.processing_jobs AS job JOIN public.bulk_runs AS found USING (run_id)
-        WHERE job.job_id = p_job_id AND found.cap_usd IS NOT NULL;
-    IF FOUND THEN
-        refused := run.spent_usd + public.rent_of(run.started_at, run.finished_at) + p_usd + coalesce((
+    -- in one statement, so that what is settled meanwhile counts as spent or as reserved, and not as neither
+    SELECT run.spent_usd + public.rent_of(run.started_at, run.finished_at) + p_usd + coalesce((
             SELECT sum(reserved.usd) FROM public.cost_reservations AS reserved
                 JOIN public.processing_jobs AS other USING (job_id)
-                WHERE other.run_id = run.run_id AND reserved.once <> p_once), 0) > run.cap_usd;
+                WHERE other.run_id = run.run_id AND reserved.once <> p_once), 0) > run.cap_usd
+        INTO refused FROM public.processing_jobs AS job JOIN public.bulk_runs AS run USING (run_id)
+        WHERE job.job_id = p_job_id AND run.cap_usd IS NOT NULL;
+    IF FOUND THEN
         UPDATE public.processing_jobs SET refused_usd = CASE WHEN refused THEN p_usd END
             WHERE job_id = p_job_id AND refused_usd IS DISTINCT FROM CASE WHEN refused THEN p_usd END;
     END IF;
