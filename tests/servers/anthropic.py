@@ -16,6 +16,7 @@ import math
 import random
 import re
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -51,6 +52,8 @@ class AnthropicServer:
             request: answer with a status or with a body as it is; 0 closes the connection, None says nothing until the
             server stops, LOST does the work and closes it then.
         key: the one that is accepted.
+        limited_until: by ``time.monotonic()``; before it everything that is asked for is answered with 429.
+        limited: how many were.
         stop_reasons: of the next answers; ``end_turn`` when used up.
         requests: parameters of the messages that were asked for, also of those that were answered with a fault.
         counted: those whose tokens were counted.
@@ -62,6 +65,7 @@ class AnthropicServer:
         self.answer = answer
         self.key = KEY
         self.faults: dict[str, list[Fault]] = {"messages": [], "count_tokens": [], "batches": [], "results": []}
+        self.limited_until, self.limited = 0.0, 0
         self.stop_reasons: list[str] = []
         self.retry_after: str | None = None
         self.requests: list[dict[str, Any]] = []
@@ -119,6 +123,9 @@ class AnthropicServer:
             return _send(http, 401, _error(401, "invalid API key"))
         if not http.headers.get("anthropic-version"):
             return _send(http, 400, _error(400, "anthropic-version: header is required"))
+        if http.command == "POST" and time.monotonic() < self.limited_until:
+            self.limited += 1
+            return _send(http, 429, _error(429, "as scripted"), {"retry-after": self.retry_after or "5"})
         if self.faults[endpoint] and not (endpoint == "batches" and http.command == "GET"):
             fault = self.faults[endpoint].pop(0)
             if fault is None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,20 +26,27 @@ from aseagi_tasks.stores.sqlite_fleet import SqliteFleet
 from tests.servers.redis import redis_server
 from tests.servers.vast import KEY, Machine, Rented, VastServer
 
-#: Beat's quarter of a minute would make tests wait: the clock of this installation ticks so often.
-TICK_S = 1.0
-CLOCK = f"""
-import time
-from aseagi_tasks.control import autoscale, reap
+CLOCK = """
+import sys, time
+from aseagi_tasks import control
+from kombu.exceptions import OperationalError
 while True:
-    autoscale.delay()
-    reap.delay()
-    time.sleep({TICK_S})
+    for name in sys.argv[2:]:
+        try:
+            getattr(control, name).delay()
+        except OperationalError:  # redis is away: the next time
+            pass
+    time.sleep(float(sys.argv[1]))
 """
 
 
 class FleetStack:
     """Runs below ``home``; ``with`` starts redis and, if it ``works``, control worker and clock, and ends everything.
+
+    Args:
+        ticks: what the clock calls, of ``control.py``. every_s: Beat's quarter of a minute would make tests wait.
+        settings: variables beside those that it sets itself.
+        server: of the provider.
 
     Attributes:
         kills: how often the control worker was killed.
@@ -47,7 +54,16 @@ class FleetStack:
     """
 
     def __init__(
-        self, home: Path, machines: list[Machine], *, idle_s: float = 4.0, works: bool = True, **server: Any
+        self,
+        home: Path,
+        machines: list[Machine],
+        *,
+        idle_s: float = 4.0,
+        works: bool = True,
+        ticks: Sequence[str] = ("autoscale", "reap"),
+        every_s: float = 1.0,
+        settings: Mapping[str, str] | None = None,
+        **server: Any,
     ) -> None:
         self.home, self.logs = home, home / "logs"
         self.logs.mkdir(parents=True)
@@ -55,13 +71,14 @@ class FleetStack:
         self.kills, self.without_row_s = 0, 0.0
         self.killed_at: datetime | None = None
         self._stopping, self._idle_s, self._works = threading.Event(), idle_s, works
+        self._ticks, self._every_s, self._settings = ticks, every_s, settings or {}
         self._stack = contextlib.ExitStack()
         self._control: subprocess.Popen[bytes] | None = None
         self._guard = threading.Lock()
         self._strangers: dict[int, float] = {}
 
     def __enter__(self) -> FleetStack:
-        self.redis = self._stack.enter_context(redis_server(self.home))
+        self.redis = self._stack.enter_context(redis_server(self.home, keeps=True))
         self._stack.enter_context(self.server)
         self.environment = {
             **os.environ,
@@ -72,6 +89,7 @@ class FleetStack:
             **{"ASEAGI_FLEET_USD_PER_HOUR": "100", "ASEAGI_FLEET_DAILY_BUDGET_USD": "100"},
             **{"ASEAGI_FLEET_MONTHLY_BUDGET_USD": "100", "ASEAGI_FLEET_SLOWEST_S_PER_PAGE": "60"},
             **{"ASEAGI_CLAUDE_THREADS": "2", "ASEAGI_OCR_ENGINE": "tesseract", "ASEAGI_DRAIN_S": "10"},
+            **self._settings,
         }
         self.records, self.ledger = (
             SqliteFleet(self.home / "records.sqlite3"),
@@ -80,7 +98,7 @@ class FleetStack:
         self._clock: subprocess.Popen[bytes] | None = None
         if self._works:
             self._start_control()
-            self._clock = self._run("clock", [sys.executable, "-c", CLOCK])
+            self._clock = self._run("clock", [sys.executable, "-c", CLOCK, str(self._every_s), *self._ticks])
         self._watch = threading.Thread(target=self._look_for_strangers, daemon=True)
         self._watch.start()
         return self
@@ -122,6 +140,11 @@ class FleetStack:
             self._kill(self._control)
             self.kills, self.killed_at = self.kills + 1, datetime.now(UTC)
             self._start_control()
+
+    def restart_redis(self) -> None:
+        """It is gone for a moment, with what it had not written to its file."""
+        self.redis.shutdown(nosave=True)
+        self.redis = self._stack.enter_context(redis_server(self.home, keeps=True))
 
     def is_over(self) -> bool:
         """All rows are gone, and nothing is billed."""
