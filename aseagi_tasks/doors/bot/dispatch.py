@@ -28,14 +28,20 @@ async def deal(desk: Desk, updates: Sequence[Update]) -> None:
     user = await people.admit(desk, sender)
     if user is None:
         return
+    if message is not None and query is None and (message.document or message.photo):
+        messages = sorted((one.message for one in updates if one.message), key=lambda one: one.message_id)
+        await intake.take(desk, user, messages)
+        return
+    left = await run(people.asks_left, user.telegram_id)
+    if left == 0:
+        await desk.post.send(user.telegram_id, say(user.language, "too_fast"))
+    if left <= 0:
+        return
     if query is not None:
         await callbacks.tap(desk, user, query)
         return
     assert message is not None
-    if message.document or message.photo:
-        messages = sorted((one.message for one in updates if one.message), key=lambda one: one.message_id)
-        await intake.take(desk, user, messages)
-    elif message.text and (field := corrections.asked(message)):
+    if message.text and (field := corrections.asked(message)):
         once, reply_to = intake.job_of(message), message.message_id
         await corrections.take(desk, user, *field, message.text, once=once, reply_to=reply_to)
     elif message.text:

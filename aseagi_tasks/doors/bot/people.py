@@ -17,6 +17,8 @@ from aseagi_tasks.stores.user_records import Language, User
 
 #: Invitations that operators get in a day: a stranger's friends are not to fill their telephones.
 INVITATIONS_A_DAY = 20
+#: Words and taps of one user; what comes beyond is told so once, and left alone until the next minute.
+ASKS_A_MINUTE = 60
 
 
 async def admit(desk: Desk, sender: TelegramUser) -> User | None:
@@ -70,6 +72,15 @@ def may_send(telegram_id: int) -> str | None:
     except RedisError:  # nothing is queued without it either: what comes next says so
         return None
     return f"{now + timedelta(hours=1):%H}:00" if left < 0 else None
+
+
+def asks_left(telegram_id: int) -> int:
+    """Count words or a tap; 0: the first that is too many in this minute, -1: one of those behind it."""
+    pace = Pace(services.redis(), f"telegram:asks:{telegram_id}")
+    try:
+        return pace.count(f"{datetime.now(UTC):%Y-%m-%dT%H:%M}", ASKS_A_MINUTE + 1)
+    except RedisError:
+        return 1
 
 
 def _may_invite() -> bool:

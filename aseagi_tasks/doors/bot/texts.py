@@ -38,6 +38,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{name}: that is more than {limit} files in an hour. Please send it again after {time} UTC.",
         "{name}: son más de {limit} archivos en una hora. Envíelo de nuevo después de las {time} UTC.",
     ),
+    "too_fast": ("That is too fast for me. Please wait a minute.", "Es demasiado rápido. Espere un minuto, por favor."),
     "operators_only": ("That is for operators.", "Eso es para operadores."),
     "language": ("Which language?", "¿Qué idioma?"),
     "language_set": ("I write English now.", "Ahora escribo en español."),
