@@ -135,5 +135,5 @@ def _frames(path: Path) -> int:
     try:
         with Image.open(path) as picture:
             return int(getattr(picture, "n_frames", 1))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # of damaged ones Pillow raises TypeError and KeyError too, and the run must not wait for one
         return 0

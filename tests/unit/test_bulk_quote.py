@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from aseagi_tasks.analysis.prices import cost_usd
 from aseagi_tasks.bulk import sampling
@@ -69,6 +71,17 @@ def test_files_of_every_size_are_opened_and_the_first_few_are_spread_too() -> No
     assert len(set(sizes)) == 30 and sum(sizes) / 30 == pytest.approx(500, rel=0.02) and max(sizes) < 1_000
     assert min(sizes[:8]) < 50 and max(sizes[:8]) > 900
     assert chosen(found[:3]) == found[:3]
+
+
+def test_damaged_picture_has_no_pages_and_stops_no_quote(office: Office, tmp_path: Path) -> None:
+    page, file = Image.new("L", (2, 2)), io.BytesIO()
+    page.save(file, "TIFF", save_all=True, append_images=[page])
+    whole = file.getvalue()
+    end = 10 + 12 * int.from_bytes(whole[8:10], "little")
+    second = int.from_bytes(whole[end : end + 4], "little")
+    office.storage.put("raw/cut.tif", whole[:second] + bytes(6))  # of its second page Pillow raises a TypeError
+    opened = sampling.sample(office.storage, RUN, _scanned(office), tmp_path / "scratch", max_pages=5, timeout_s=9)
+    assert [one.pages for one in opened] == [0]
 
 
 def test_sample_opens_what_there_is(office: Office, tmp_path: Path) -> None:
