@@ -6,6 +6,7 @@ Implementations are imported here and only when chosen: a process pays for what 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from importlib.util import find_spec
@@ -358,6 +359,21 @@ def tell_once(key: str, message: str, *, every_s: int = 86_400) -> bool:
         pass
     notifier().tell(message)
     return True
+
+
+def tell_surely(key: str, message: str) -> None:
+    """Tell the operators, unless they were told under this key this week; who is stopped while telling tells again."""
+    from redis.exceptions import RedisError
+
+    told = f"aseagi:told:{key}"
+    try:
+        if redis().exists(told):
+            return
+    except RedisError:
+        pass
+    notifier().tell(message)
+    with suppress(RedisError):
+        redis().set(told, 1, ex=7 * 86_400)
 
 
 def tell_what_waits(exc: BudgetExceeded | NotSetUp) -> None:

@@ -18,7 +18,7 @@ from aseagi_tasks.stores.bulk_records import BulkRun
 from aseagi_tasks.stores.records import Job
 
 _NAMES = uuid.UUID("0d9a2f1e-55a1-4a0e-8c55-6a3a6b6d1b7e")
-_UNITS = {"seconds": "segundos", "minutes": "minutos", "hours": "horas"}
+_UNITS = {"second": "segundo", "seconds": "segundos", "minutes": "minutos", "hours": "horas"}
 #: Jobs that are read together.
 _BATCH = 500
 
@@ -44,7 +44,9 @@ def end(
     reason: str | None,
     keep: Callable[[], None],
 ) -> None:
-    """Certify what became of a run's documents, end it, and tell the operators, once.
+    """Certify what became of a run's documents, tell the operators, and end it.
+
+    They are told before it has ended: who is stopped in between does not tell them again, and leaves nothing unsaid.
 
     Args:
         keep: called from time to time: a large run takes minutes.
@@ -52,6 +54,7 @@ def end(
         StorageUnavailable, RecordsUnavailable: the run has not ended; call again.
     """
     records, certificate, key = services.bulk_records(), None, None
+    services.storage().delete_all(f"{keys.bulk(run.run_id, 1).rpartition('/')[0]}/")
     if run.fed:
         certificate, key = certify(
             jobs_of(run),
@@ -65,12 +68,12 @@ def end(
         )
     stands = records.stands(run.run_id, now)
     figures = {"jobs": dict(stands.jobs), "rent_usd": stands.rent_usd, "trouble": None}
-    ended = records.move_run(run.run_id, [run.status], to, reason=reason, finished_at=now, certificate=key, **figures)
-    if ended is None:
-        return
-    services.storage().delete_all(f"{keys.bulk(run.run_id, 1).rpartition('/')[0]}/")
-    if run.fed or (to == "completed" and (run.kind == "night" or run.scan.todo)):
-        services.notifier().tell(digest(ended, certificate, records.costs_of(run.run_id)))
+    changes = {"reason": reason, "finished_at": now, "certificate": key, **figures}
+    is_told = bool(run.fed) or (to == "completed" and (run.kind == "night" or bool(run.scan.todo)))
+    if is_told and records.run(run.run_id).status == run.status:  # nobody has cancelled it meanwhile
+        ended = run.model_copy(update={"status": to, **changes})
+        services.tell_surely(f"bulk:{run.run_id}:{to}", digest(ended, certificate, records.costs_of(run.run_id)))
+    records.move_run(run.run_id, [run.status], to, **changes)
 
 
 def digest(run: BulkRun, certificate: Certificate | None, costs: dict[str, float]) -> Notice:

@@ -13,11 +13,19 @@ from typing import Any
 import pytest
 
 from aseagi_tasks import control, services
-from aseagi_tasks.bulk import orders, quote, tending
+from aseagi_tasks.bulk import ending, orders, quote, tending
 from aseagi_tasks.documents import Reading, Source
-from aseagi_tasks.errors import BudgetExceeded, BulkRefused, CapReached, NotFound, RecordsUnavailable
+from aseagi_tasks.errors import (
+    BudgetExceeded,
+    BulkRefused,
+    CapReached,
+    NotFound,
+    RecordsUnavailable,
+    StorageUnavailable,
+)
 from aseagi_tasks.settings import Settings, settings
 from aseagi_tasks.stages.analyze import JobErrand
+from aseagi_tasks.stages.certify import certify
 from aseagi_tasks.stores.bulk_records import BulkRun, Quote
 from aseagi_tasks.stores.records import Job
 from aseagi_tasks.stores.sqlite_bulk import SqliteBulk
@@ -34,10 +42,6 @@ class Works(Office):
         self.sent: list[str] = []
         self.document_usd = 0.0
         self.conf: Settings = settings().model_copy(update={"bulk_rest_s": 0, "home": home})
-
-    def tell(self, message: str) -> None:
-        """Of a notifier."""
-        self.told.append(message)
 
     def put(self, *names: str) -> None:
         """Files that nobody has done."""
@@ -85,7 +89,7 @@ def works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Works:
     monkeypatch.setattr(services, "bulk_records", lambda: made.bulk)
     monkeypatch.setattr(services, "fleet_records", lambda: None)
     monkeypatch.setattr(services, "storage", lambda: made.storage)
-    monkeypatch.setattr(services, "notifier", lambda: made)
+    monkeypatch.setattr(services, "tell_surely", lambda _key, message: made.told.append(message))
     monkeypatch.setattr(services, "tell_once", lambda _key, message: made.told.append(message))
     monkeypatch.setattr(tending, "feed_if_possible", lambda limit: None)
     monkeypatch.setattr(tending, "go_on", lambda job: made.sent.append(job.job_id))
@@ -227,6 +231,45 @@ def test_cancelled_run_ends_its_jobs_and_is_certified(works: Works) -> None:
     assert (ended.status, ended.reason) == ("cancelled", "cancelled by you")
     assert {name: job.status for name, job in works.jobs(run_id).items()} == {"a": "completed", "b": "cancelled"}
     assert json.loads(works.storage.get(ended.certificate or ""))["totals"]["outcomes"]["cancelled"] == 1
+
+
+def test_run_ends_when_its_lists_are_gone_and_its_operators_told(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    works.put("a")
+    run_id = works.running()
+    works.finish(works.jobs(run_id)["a"])
+    delete, broken = works.storage.delete_all, StorageUnavailable("removing lists", "as told")
+    monkeypatch.setattr(works.storage, "delete_all", lambda _prefix: (_ for _ in ()).throw(broken))
+    assert tending.step(run_id).status == "running"
+    monkeypatch.setattr(works.storage, "delete_all", delete)
+    telling, calls = services.tell_surely, list[str]()
+
+    def dies(key: str, message: str) -> None:
+        telling(key, message)
+        calls.append(key)
+        if len(calls) == 1:
+            raise RecordsUnavailable("moving a run", "as told")
+
+    monkeypatch.setattr(services, "tell_surely", dies)
+    with pytest.raises(RecordsUnavailable):
+        tending.step(run_id)
+    assert (works.bulk.run(run_id).status, len(works.told)) == ("running", 1)
+    assert tending.step(run_id).status == "completed"
+    assert calls == [f"bulk:{run_id}:completed"] * 2, "under one key, so that they hear of it once"
+    assert list(works.storage.list("bulk/")) == []
+
+
+def test_digest_says_how_long_it_took_in_both_languages(works: Works) -> None:
+    works.put("a")
+    run = works.bulk.run(works.running())
+    certificate, _ = certify(
+        [], "run", records=works.records, storage=works.storage, bucket="b", key=None, now=run.created_at
+    )
+    assert run.started_at is not None
+    for seconds, said in ((0.2, "1 segundo."), (2, "2 segundos."), (600, "10 minutos."), (7_200, "2.0 horas.")):
+        ended = run.model_copy(
+            update={"status": "completed", "finished_at": run.started_at + timedelta(seconds=seconds)}
+        )
+        assert f"Duró {said}" in ending.digest(ended, certificate, {}).spanish
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,24 @@ def test_operators_are_told_once(redis: Redis, monkeypatch: pytest.MonkeyPatch) 
     assert services.tell_once("budget", "The budget is used up.") and len(told) == 2
 
 
+def test_who_is_stopped_while_telling_tells_again(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    class Ear:
+        def tell(self, message: str) -> None:
+            told.append(message)
+            if len(told) == 1:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(services, "notifier", Ear)
+    monkeypatch.setattr(services, "redis", lambda: redis)
+    with pytest.raises(KeyboardInterrupt):
+        services.tell_surely("run", "It has ended.")
+    services.tell_surely("run", "It has ended.")
+    services.tell_surely("run", "It has ended.")
+    assert told == ["It has ended."] * 2
+
+
 def test_service_waits_for_its_turns_and_says_when_they_are_too_far(redis: Redis) -> None:
     slept: list[float] = []
     rhythm = ServiceRhythm(redis, "vendor", within_s=2, sleep=slept.append)
