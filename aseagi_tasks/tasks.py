@@ -8,6 +8,7 @@ What a task does around its work (retries, counted deliveries, ends of jobs) is 
 
 from __future__ import annotations
 
+import random
 import sys
 import time
 import uuid
@@ -26,7 +27,7 @@ from aseagi_tasks.documents import FINAL, Priority, Reading, Source
 from aseagi_tasks.errors import Cancelled, NotFound, OriginalGone
 from aseagi_tasks.notify import ConsoleNotifier
 from aseagi_tasks.settings import settings
-from aseagi_tasks.stores.records import Document, Job
+from aseagi_tasks.stores.records import FOLLOWS, Document, Job
 
 if TYPE_CHECKING:
     from aseagi_tasks.stages.reprocess import Order
@@ -79,7 +80,10 @@ def process(
             records.complete(job_id, None, None)
             feed_if_possible()
             return _result(records.job(job_id))
-        if records.claim(job_id, document.document_id, datetime.now(UTC) - FOLLOW_FOR).job_id != job_id:
+        has_it = records.claim(job_id, document.document_id, datetime.now(UTC) - FOLLOW_FOR)
+        if has_it.job_id != job_id and has_it.waits_for:  # for hours perhaps, with a place that others could have
+            self.wait(job_id, FOLLOWS, settings().claude_look_again_s * random.uniform(0.5, 1.5))
+        if has_it.job_id != job_id:
             raise self.retry(countdown=min(1 + self.request.retries // 10, 30), max_retries=sys.maxsize)
         begins = job.begins if job.begins and _begins_with_what_is_published(job_id, document) else "fetch"
     records.put_off(job_id, settings().lease_s, holder=leases.holder(self.request.hostname or "?"))

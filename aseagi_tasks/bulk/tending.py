@@ -23,6 +23,7 @@ from aseagi_tasks.errors import AseagiError, BulkRefused, RecordsUnavailable
 from aseagi_tasks.notify import notice
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.bulk_records import CANCELLED, OPEN_RUNS, BulkRun, Stands, Which
+from aseagi_tasks.stores.records import FOLLOWS
 
 log = logging.getLogger(__name__)
 #: Seconds after which a round begins no more work; and for which nobody else looks after a run, while it is certified.
@@ -210,7 +211,8 @@ def _feed(run: BulkRun, stands: Stands, at: _Round) -> bool:
         else:
             _finish_early(run, _capped(run))
         return True
-    if stands.refused == still_open and not _let_go(run, stands):
+    # what follows another request for its document waits with that
+    if stands.refused and stands.refused + stands.waits.get(FOLLOWS, 0) == still_open and not _let_go(run, stands):
         _finish_early(run, _capped(run))
         return True
     return False

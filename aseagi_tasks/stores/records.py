@@ -40,6 +40,10 @@ class Document(Frozen):
     versions: Mapping[str, str] = {}
 
 
+#: What a request waits for whose document another has, while that one waits itself.
+FOLLOWS = "another request for it"
+
+
 class Job(Frozen):
     """One row of ``processing_jobs``: one request to process one document. Times are UTC."""
 

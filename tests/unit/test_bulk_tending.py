@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery.exceptions import Ignore
 
 from aseagi_tasks import control, services
 from aseagi_tasks.bulk import ending, orders, quote, tending
@@ -27,8 +28,9 @@ from aseagi_tasks.settings import Settings, settings
 from aseagi_tasks.stages.analyze import JobErrand
 from aseagi_tasks.stages.certify import certify
 from aseagi_tasks.stores.bulk_records import BulkRun, Quote
-from aseagi_tasks.stores.records import Job
+from aseagi_tasks.stores.records import FOLLOWS, Job
 from aseagi_tasks.stores.sqlite_bulk import SqliteBulk
+from aseagi_tasks.tasks import process
 from tests.unit.test_certify import Office
 
 
@@ -366,3 +368,29 @@ def test_document_whose_money_is_refused_waits_for_the_cap_of_its_run(works: Wor
     with pytest.raises(BudgetExceeded) as said:  # the day's
         errand.reserve("p2-1", 50.0)
     assert not isinstance(said.value, CapReached)
+
+
+def test_request_that_follows_one_that_waits_waits_too_and_holds_up_no_end(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works.put("a", "b")
+    works.document_usd = 0.5
+    run_id = works.running(cap_usd=1.0)
+    first, second = works.jobs(run_id).values()
+    source = Source(key=first.source, name="n", sha256="a" * 64, bytes=1, media_type="application/pdf")
+    for job in (first, second):  # the same bytes under two names
+        works.records.register_document(job.job_id, source, datetime.now(UTC))
+    assert works.records.claim(first.job_id, source.document_id, datetime.now(UTC)).job_id == first.job_id
+    works.records.begin_stage(first.job_id, "analyze", "w")
+    assert not works.records.reserve(first.job_id, "claude", 1.5, once="x", daily_budget_usd=9)
+    works.records.put_off(first.job_id, 60, waits_for="the cap")
+    process.push_request(id=second.job_id, args=[second.source], hostname="w", retries=0)
+    try:
+        with pytest.raises(Ignore):
+            process.run(second.source)
+    finally:
+        process.pop_request()
+    assert works.records.job(second.job_id).waits_for == FOLLOWS
+    assert tending.step(run_id).status == "finishing"
+    ended = tending.step(run_id)
+    assert (ended.status, ended.left, ended.reason) == ("completed", 2, "The cap of $1.00 is reached.")

@@ -167,8 +167,11 @@ class Narrowed:
         if self._given(job_id).document_id != document_id:
             raise NotOurs(document_id, _HERE)
         holder = self._records.claim(job_id, document_id, min(quiet_since, datetime.now(UTC) - QUIET))
-        # of another's job no more is said than that there is one
-        return holder if holder.job_id == job_id else self._given(job_id).model_copy(update={"job_id": "another"})
+        if holder.job_id == job_id:
+            return holder
+        # of another's job no more is said than that there is one, and whether it waits
+        said = {"job_id": "another", "waits_for": "something" if holder.waits_for else None}
+        return self._given(job_id).model_copy(update=said)
 
     def _complete(self, job_id: str, document: Document | None, text: str | None) -> bool:
         job = self._given(job_id)
