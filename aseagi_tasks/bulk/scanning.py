@@ -74,7 +74,7 @@ def scan_on(
     while not scan.finished:
         some = _some(listing)
         ends = len(some) < BATCH
-        behind = next((one.key for one in reversed(some) if _is_utf8(one.key)), scan.behind)
+        behind = next((one.key for one in reversed(some) if _may_be_kept(one.key)), scan.behind)
         found = _judged(some, records, failed=failed, rest_s=rest_s, now=now, max_bytes=most)
         gone = _gone(prefix, scan.behind, None if ends else behind, {one.key for one in some}, records, now)
         pending += found.todo
@@ -175,9 +175,9 @@ def _gone(
 
 
 def _some(listing: Iterator[Stored]) -> list[Stored]:
-    """The next of them; the last one's name is UTF-8, as far as there is one, since the records are to keep it."""
+    """The next of them; the last one's name is one that the records can keep, as far as there is one."""
     some = list(islice(listing, BATCH))
-    while some and not _is_utf8(some[-1].key) and (one := next(listing, None)) is not None:
+    while some and not _may_be_kept(some[-1].key) and (one := next(listing, None)) is not None:
         some.append(one)
     return some
 
@@ -190,7 +190,7 @@ def _may_be_document(there: Stored, max_bytes: int) -> bool:
         return False
     if "." in name and name.rsplit(".", 1)[1] in _OTHERS:
         return False
-    if not _is_utf8(there.key):
+    if not _may_be_kept(there.key):
         return False
     try:
         keys.check(there.key)
@@ -199,12 +199,13 @@ def _may_be_document(there: Stored, max_bytes: int) -> bool:
     return True
 
 
-def _is_utf8(key: str) -> bool:
+def _may_be_kept(key: str) -> bool:
+    """Whether both stores keep a key as it is: a scan goes on behind it."""
     try:
         key.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return "\0" not in key
 
 
 def _pending(storage: Storage, run_id: str, scan: Scan) -> list[Todo]:

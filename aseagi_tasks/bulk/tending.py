@@ -44,9 +44,11 @@ class _Round(NamedTuple):
 
 
 def tend(now: datetime | None = None) -> dict[str, str]:
-    """Look after every open run, the oldest first, for ``STEP_S`` together; how each stands."""
+    """Look after open runs, the oldest first and last those that wait, for ``STEP_S`` together; how each stands."""
     until = time.monotonic() + STEP_S
-    found = services.bulk_records().runs(statuses=OPEN_RUNS, limit=100)
+    at_work, runs = [status for status in OPEN_RUNS if status != "waiting"], services.bulk_records().runs
+    # however many wait to be confirmed, they keep none from those that are at work
+    found = [*runs(statuses=["waiting"], limit=100), *runs(statuses=at_work, limit=100)]
     return {run.run_id: step(run.run_id, until=until, now=now).status for run in reversed(found)}
 
 
@@ -164,8 +166,8 @@ def _confirm(run: BulkRun) -> None:
     name = "ASEAGI_NIGHTLY_USD" if run.kind == "night" else "ASEAGI_BULK_UNATTENDED_USD"
     reason = f"It may cost ${most:,.2f}, and confirms itself up to ${limit:,.2f} ({name})."
     if run.reason != reason:
-        services.bulk_records().move_run(run.run_id, ["waiting"], reason=reason)
         services.tell_once(f"bulk:{run.run_id}", notice("run_waits", run_id=run.run_id, why=reason))
+        services.bulk_records().move_run(run.run_id, ["waiting"], reason=reason)
 
 
 # -- while it runs
@@ -242,7 +244,7 @@ def _let_go(run: BulkRun, stands: Stands) -> int:
     left, fit = (run.cap_usd or 0.0) - stands.committed_usd, 0
     for job in services.bulk_records().refused_jobs(run.run_id):
         left -= job.refused_usd or 0.0
-        if left < -_NOTHING:
+        if left < _NOTHING:  # what fits exactly here the database may refuse again, and again
             break
         fit += 1
         if job.waits_for:

@@ -34,8 +34,6 @@ _HELP = (
 )
 #: One look at a run takes no longer, so that what is shown moves.
 _LOOK_S = 2.0
-#: A look that is over so soon has found that another is at it.
-_ANOTHERS_S = 0.2
 #: A scan that fails so often in a row is left to the control worker.
 _TRIES = 5
 
@@ -186,12 +184,11 @@ def _scan(run_id: str, prefix: str, as_json: bool) -> None:
     """
     from aseagi_tasks.bulk import tending
 
-    failures = 0
+    failures, before = 0, None
     with _shown(prefix, as_json) as tell:
         while True:
-            began = time.monotonic()
             try:
-                run = tending.step(run_id, until=began + _LOOK_S)
+                run = tending.step(run_id, until=time.monotonic() + _LOOK_S)
             except KeyboardInterrupt:
                 said = f"A running stack goes on with {run_id}; `aseagi bulk cancel {run_id}` ends it."
                 err.print(said, highlight=False, soft_wrap=True)
@@ -204,8 +201,8 @@ def _scan(run_id: str, prefix: str, as_json: bool) -> None:
             failures = failures + 1 if run.trouble else 0
             if failures >= _TRIES:
                 raise AseagiError(f"{run.trouble} Run {run_id} stays; `aseagi bulk show {run_id}` shows how far it is.")
-            is_anothers = time.monotonic() - began < _ANOTHERS_S and not run.scan.finished
-            time.sleep(0.5 * max(failures, is_anothers))
+            time.sleep(0.5 * max(failures, run.scan == before))  # another is at it, if nothing came of the look
+            before = run.scan
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from aseagi_tasks import services
-from aseagi_tasks.bulk import tending
+from aseagi_tasks.bulk import orders, tending
 from aseagi_tasks.doors import bulk_cli
 from aseagi_tasks.doors.cli import app
 from aseagi_tasks.errors import AseagiError, BulkRefused, NotFound, StorageUnavailable
@@ -127,6 +127,23 @@ def test_refusals_teach(bucket: Path) -> None:
         said = re.sub(r"\s+", " ", bulk(*arguments).output)
         assert "Nothing is begun until you say yes" in said and "confirm" in said
     assert "No run yet" in words(bulk("list"))
+
+
+def test_what_another_looks_after_is_not_asked_for_all_the_time(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records, pauses = services.bulk_records(), list[float]()
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            for run in records.runs():
+                records.let_run(run.run_id, "another")
+
+    run_id = orders.start("raw/", requested_by="me")
+    tending.step(run_id, until=0.0)  # the scan is finished, and another opens files for the quote
+    assert records.run(run_id).scan.finished and records.hold_run(run_id, "another", 60)
+    monkeypatch.setattr(bulk_cli.time, "sleep", pause)
+    bulk_cli._scan(run_id, "raw/", as_json=True)
+    assert pauses == [0, 0.5, 0.5] and records.run(run_id).status == "waiting"
 
 
 def test_scan_that_fails_again_and_again_is_left(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -212,10 +212,12 @@ def test_scan_has_a_thousand_keys_in_memory(tmp_path: Path) -> None:
     assert used[1] < used[0] + 500_000
 
 
-def test_names_that_no_record_can_keep_are_refused(office: Office) -> None:
+def test_names_that_no_record_can_keep_are_refused(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     office.put("raw/a.pdf")
     (office.storage.root / os.fsdecode(b"raw/\xe9t\xe9.pdf")).write_bytes(b"x")
     scan = office.scan()
     assert (scan.todo, scan.refused, scan.behind) == (1, 1, "raw/a.pdf")
+    monkeypatch.setattr(office.storage, "list", lambda *_: iter([Stored(f"raw/{n}.pdf", 1, NOW - HOUR) for n in "a\0"]))
+    assert office.scan() == scan.model_copy(update={"bytes": 2, "todo_bytes": 1})
     scan.model_dump_json()
     assert keys.bulk(RUN, 1) == f"bulk/{RUN}/todo-00001.jsonl"

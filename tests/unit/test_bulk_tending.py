@@ -194,6 +194,12 @@ def test_run_at_its_cap_begins_nothing_and_leaves_the_rest_to_the_next(works: Wo
     assert works.bulk.run(works.started()).scan.todo == 2
 
 
+def test_runs_that_wait_come_last(works: Works) -> None:
+    works.put("a")
+    waits, runs = works.started(), works.running()
+    assert list(tending.tend()) == [runs, waits]
+
+
 def test_cap_below_one_document_is_said_and_begins_nothing(works: Works) -> None:
     works.put("a", "b")
     works.document_usd = 0.5
