@@ -11,8 +11,8 @@ from aseagi_tasks.stores.storage import Storage
 
 #: So many jobs are looked at, the newest that completed, and the results of so many documents.
 JOBS, RESULTS = 200, 12
-#: So many are asked about at once: an answer has a thousand rows at most, and a job a dozen events.
-_AT_ONCE = 50
+#: So many are asked about at once: an answer has a thousand rows at most, and a job that waited has dozens of events.
+_AT_ONCE = 20
 _DOCUMENT = ("document_id", "bytes", "pages", "processed")
 
 
