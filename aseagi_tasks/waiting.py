@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -32,6 +33,12 @@ def forget_waiting(job_id: str, what: type[TransientError] | None = None) -> Non
             if why is None or json.loads(why).get("for") != what.__name__:
                 return
         services.redis().hdel(_WAITING, job_id)
+
+
+def forget_ended(job_ids: Sequence[str]) -> None:
+    """They were cancelled where they waited."""
+    with suppress(RedisError):
+        services.redis().hdel(_WAITING, *job_ids)
 
 
 def waiting() -> dict[str, dict[str, str]]:

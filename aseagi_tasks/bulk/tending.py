@@ -24,6 +24,7 @@ from aseagi_tasks.notify import notice
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.bulk_records import CANCELLED, OPEN_RUNS, BulkRun, Stands, Which
 from aseagi_tasks.stores.records import FOLLOWS
+from aseagi_tasks.waiting import forget_ended
 
 log = logging.getLogger(__name__)
 #: Seconds after which a round begins no more work; and for which nobody else looks after a run, while it is certified.
@@ -280,7 +281,10 @@ def _cancel(run: BulkRun, at: _Round) -> None:
 def _cancel_jobs(run: BulkRun, which: Which, at: _Round) -> bool:
     """Cancel open jobs; whether that were all of them."""
     kind = "CapReached" if run.reason == _capped(run) else "Cancelled"
-    while len(services.bulk_records().cancel_jobs(run.run_id, which, kind, run.reason)) == CANCELLED:
+    while cancelled := services.bulk_records().cancel_jobs(run.run_id, which, kind, run.reason):
+        forget_ended(cancelled)
+        if len(cancelled) < CANCELLED:
+            break
         if time.monotonic() >= at.until:
             return False
     return True

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -141,7 +143,7 @@ def test_what_another_looks_after_is_not_asked_for_all_the_time(bucket: Path, mo
     run_id = orders.start("raw/", requested_by="me")
     tending.step(run_id, until=0.0)  # the scan is finished, and another opens files for the quote
     assert records.run(run_id).scan.finished and records.hold_run(run_id, "another", 60)
-    monkeypatch.setattr(bulk_cli.time, "sleep", pause)
+    monkeypatch.setattr(bulk_cli, "time", SimpleNamespace(sleep=pause, monotonic=time.monotonic))
     bulk_cli._scan(run_id, "raw/", as_json=True)
     assert pauses == [0, 0.5, 0.5] and records.run(run_id).status == "waiting"
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from celery.exceptions import Ignore
 
-from aseagi_tasks import control, services
+from aseagi_tasks import control, leases, services
 from aseagi_tasks.bulk import ending, orders, quote, tending
 from aseagi_tasks.documents import Reading, Source
 from aseagi_tasks.errors import (
@@ -42,6 +42,7 @@ class Works(Office):
         self.bulk = SqliteBulk(home / "records.sqlite3")
         self.told: list[str] = []
         self.sent: list[str] = []
+        self.forgotten: list[str] = []
         self.document_usd = 0.0
         self.conf: Settings = settings().model_copy(update={"bulk_rest_s": 0, "home": home})
 
@@ -94,6 +95,7 @@ def works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Works:
     monkeypatch.setattr(services, "tell_surely", lambda _key, message: made.told.append(message))
     monkeypatch.setattr(services, "tell_once", lambda _key, message: made.told.append(message))
     monkeypatch.setattr(tending, "feed_if_possible", lambda limit: None)
+    monkeypatch.setattr(tending, "forget_ended", made.forgotten.extend)
     monkeypatch.setattr(tending, "go_on", lambda job: made.sent.append(job.job_id))
     monkeypatch.setattr(quote, "quote_of", made.quote)
     for module in (orders, tending, control):
@@ -186,7 +188,7 @@ def test_run_at_its_cap_begins_nothing_and_leaves_the_rest_to_the_next(works: Wo
     ended = tending.step(run_id)
     assert (ended.status, ended.reason, ended.left) == ("completed", "The cap of $1.20 is reached.", 2)
     job = works.records.job(jobs["b"].job_id)
-    assert (job.status, job.error_class) == ("cancelled", "CapReached")
+    assert (job.status, job.error_class) == ("cancelled", "CapReached") and job.job_id in works.forgotten
     shown = orders.show(run_id)
     assert (shown["spent_usd"], shown["rent_usd"]) == pytest.approx((0.6, 0.3)) and shown["left"] == 2
     assert "2 are left" in works.told[0] and "$0.60 of $1.20" in works.told[0]
@@ -390,6 +392,7 @@ def test_request_that_follows_one_that_waits_waits_too_and_holds_up_no_end(
     works.records.begin_stage(first.job_id, "analyze", "w")
     assert not works.records.reserve(first.job_id, "claude", 1.5, once="x", daily_budget_usd=9)
     works.records.put_off(first.job_id, 60, waits_for="the cap")
+    monkeypatch.setattr(leases._Kept, "start", lambda _: None)  # no thread is left behind
     process.push_request(id=second.job_id, args=[second.source], hostname="w", retries=0)
     try:
         with pytest.raises(Ignore):
