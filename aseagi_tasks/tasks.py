@@ -28,6 +28,7 @@ from aseagi_tasks.errors import Cancelled, NotFound, OriginalGone
 from aseagi_tasks.notify import ConsoleNotifier
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import FOLLOWS, Document, Job
+from aseagi_tasks.waiting import forget_waiting
 
 if TYPE_CHECKING:
     from aseagi_tasks.stages.reprocess import Order
@@ -81,7 +82,7 @@ def process(
             feed_if_possible()
             return _result(records.job(job_id))
         has_it = records.claim(job_id, document.document_id, datetime.now(UTC) - FOLLOW_FOR)
-        if has_it.job_id != job_id and has_it.waits_for:  # for hours perhaps, with a place that others could have
+        if has_it.job_id != job_id and has_it.is_held_up:  # for hours perhaps: others may have the place
             self.wait(job_id, FOLLOWS, settings().claude_look_again_s * random.uniform(0.5, 1.5))
         if has_it.job_id != job_id:
             raise self.retry(countdown=min(1 + self.request.retries // 10, 30), max_retries=sys.maxsize)
@@ -175,6 +176,7 @@ def cancel(job_id: str) -> bool:
     """Cancel a job; who waits for its result is told so. False if it had already ended."""
     if not services.records().cancel(job_id):
         return False
+    forget_waiting(job_id)
     tell_waiting(job_id, Cancelled(job_id))
     feed_if_possible()
     return True

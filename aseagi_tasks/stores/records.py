@@ -79,6 +79,11 @@ class Job(Frozen):
     #: what it asked for when the cap of its run had no room for that; None: it was not refused, or not since
     refused_usd: float | None = None
 
+    @property
+    def is_held_up(self) -> bool:
+        """Whether it waits, or asks for money of its run again and again: what follows it may have to wait long."""
+        return self.waits_for is not None or self.refused_usd is not None
+
 
 class Event(Frozen):
     """One row of ``processing_events``: a stage ended, or something else worth keeping happened."""

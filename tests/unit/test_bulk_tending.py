@@ -378,8 +378,9 @@ def test_document_whose_money_is_refused_waits_for_the_cap_of_its_run(works: Wor
     assert not isinstance(said.value, CapReached)
 
 
+@pytest.mark.parametrize("waits_for", ["the cap", None], ids=["here", "on a rented machine"])
 def test_request_that_follows_one_that_waits_waits_too_and_holds_up_no_end(
-    works: Works, monkeypatch: pytest.MonkeyPatch
+    works: Works, monkeypatch: pytest.MonkeyPatch, waits_for: str | None
 ) -> None:
     works.put("a", "b")
     works.document_usd = 0.5
@@ -391,7 +392,7 @@ def test_request_that_follows_one_that_waits_waits_too_and_holds_up_no_end(
     assert works.records.claim(first.job_id, source.document_id, datetime.now(UTC)).job_id == first.job_id
     works.records.begin_stage(first.job_id, "analyze", "w")
     assert not works.records.reserve(first.job_id, "claude", 1.5, once="x", daily_budget_usd=9)
-    works.records.put_off(first.job_id, 60, waits_for="the cap")
+    works.records.put_off(first.job_id, 60, waits_for=waits_for)
     monkeypatch.setattr(leases._Kept, "start", lambda _: None)  # no thread is left behind
     process.push_request(id=second.job_id, args=[second.source], hostname="w", retries=0)
     try:

@@ -170,7 +170,7 @@ class Narrowed:
         if holder.job_id == job_id:
             return holder
         # of another's job no more is said than that there is one, and whether it waits
-        said = {"job_id": "another", "waits_for": "something" if holder.waits_for else None}
+        said = {"job_id": "another", "waits_for": "something" if holder.is_held_up else None}
         return self._given(job_id).model_copy(update=said)
 
     def _complete(self, job_id: str, document: Document | None, text: str | None) -> bool:
