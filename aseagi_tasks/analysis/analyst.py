@@ -35,6 +35,9 @@ class Errand:
     def settle(self, key: str, usd: float, detail: Mapping[str, Any]) -> None:
         """Say what the call cost; 0 frees what was set aside. More than once does no harm."""
 
+    def free(self, key: str) -> None:
+        """Free what was set aside for a call that is not made now, unless its request is on its way."""
+
     def recall(self) -> Dialogue | None:
         """What was said so far."""
         return None

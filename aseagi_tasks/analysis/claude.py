@@ -20,7 +20,7 @@ from aseagi_tasks.analysis.dialogue import Call, Dialogue
 from aseagi_tasks.analysis.schema import Analysis
 from aseagi_tasks.analysis.service import Service
 from aseagi_tasks.documents import Reading
-from aseagi_tasks.errors import AnalystUnavailable
+from aseagi_tasks.errors import AnalystUnavailable, BudgetExceeded
 
 
 class ClaudeAnalyst:
@@ -59,7 +59,13 @@ class ClaudeAnalyst:
                 if dialogue.wants_direct(said, call):
                     said = self._ask(call, parts, said, errand)
                     continue
-                asked.append((call, asking.uncached(self._paid_for(call, parts, said, errand, batch=True))))
+                try:
+                    request = self._paid_for(call, parts, said, errand, batch=True)
+                except BudgetExceeded:  # none goes without the others, which another document may go with
+                    for before, _ in asked:
+                        errand.free(before.key)
+                    raise
+                asked.append((call, asking.uncached(request)))
         return asked
 
     def _begin(

@@ -142,6 +142,11 @@ class JobErrand(Errand):
         """Put it into the ledger, once."""
         ledger.settle(self._records, self.place.job_id, key, usd, detail)
 
+    def free(self, key: str) -> None:
+        """Free what was set aside, unless a batch may have the request."""
+        if self.place.storage.stat(keys.batch_request(f"{self.place.job_id}_{key}")) is None:
+            self.settle(key, 0.0, {})
+
     def recall(self) -> Dialogue | None:
         """From ``cache/``."""
         return self.place.load("dialogue.json", Dialogue)

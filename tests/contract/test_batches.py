@@ -12,14 +12,15 @@ import pytest
 from reportlab.pdfgen.canvas import Canvas
 
 from aseagi_tasks import keys
+from aseagi_tasks.analysis import asking
 from aseagi_tasks.analysis.claude import ClaudeAnalyst
 from aseagi_tasks.analysis.prices import BATCH, cost_usd
 from aseagi_tasks.analysis.schema import Analysis
 from aseagi_tasks.analysis.service import Service
 from aseagi_tasks.documents import Reading
-from aseagi_tasks.errors import AnalystUnavailable, NotSetUp, RateLimited, Refused
+from aseagi_tasks.errors import AnalystUnavailable, BudgetExceeded, NotSetUp, RateLimited, Refused
 from aseagi_tasks.settings import Settings
-from aseagi_tasks.stages.analyze import find_facts
+from aseagi_tasks.stages.analyze import JobErrand, find_facts
 from aseagi_tasks.stages.batches import SUBMITTING, Batches, let_go
 from aseagi_tasks.stages.fetch import identify
 from aseagi_tasks.stages.intake import examine
@@ -125,6 +126,26 @@ def test_analyze_delivered_again_leaves_nothing_twice(run: Run) -> None:
     run.tend()
     assert run.submitted == ["job-0_p1-1"]
     assert run.analyze("job-0") is not None
+
+
+def test_document_that_has_no_money_for_all_of_its_parts_holds_none(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, reading = run.jobs["job-0"]
+    (page,) = reading.pages
+    run.jobs["job-0"] = place, Reading(engine=reading.engine, pages=(page, page.model_copy(update={"number": 2})))
+    monkeypatch.setattr(asking, "PART_TOKENS", 1)
+    monkeypatch.setattr(JobErrand, "images", lambda *_: {})
+    reserve = JobErrand.reserve
+
+    def refused(errand: JobErrand, key: str, usd: float) -> None:
+        if key == "p2-1":
+            raise BudgetExceeded("0.pdf", usd, 1.0, "ASEAGI_CLAUDE_DAILY_USD")
+        reserve(errand, key, usd)
+
+    monkeypatch.setattr(JobErrand, "reserve", refused)
+    with pytest.raises(BudgetExceeded):
+        run.analyze("job-0")
+    assert run.waiting == []
+    assert not run.records.settle(0.0, once="job-0:claude:p1-1", detail={}), "nothing was set aside any more"
 
 
 @pytest.mark.parametrize("dies_at", ["before-the-call", "answer-lost", "after-the-call"])
