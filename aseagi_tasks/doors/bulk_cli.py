@@ -258,7 +258,7 @@ def _print_next(found: dict[str, Any]) -> None:
     if found["status"] == "waiting":
         out.print(found["reason"] or "It waits to be confirmed.", highlight=False, soft_wrap=True, markup=False)
         out.print(f"aseagi bulk confirm {run_id}", highlight=False)
-    elif found["status"] in ("completed", "cancelled"):
+    elif found["status"] not in ("confirmed", "running"):  # ended, or somebody else was faster
         out.print(found["reason"] or found["progress"]["said"], highlight=False, soft_wrap=True, markup=False)
     else:
         cap = f", for {_usd(found['cap_usd'])} at most" if found["cap_usd"] else ""
