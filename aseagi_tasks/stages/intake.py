@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from aseagi_tasks import keys
 from aseagi_tasks.documents import Source
-from aseagi_tasks.errors import ConfigError, NotADocument, NotFound, TooLarge
+from aseagi_tasks.errors import ConfigError, NotADocument, NotAKey, NotFound, TooLarge
 from aseagi_tasks.stages.fetch import digest, identify
 from aseagi_tasks.stages.heic import is_heic, to_jpeg
 from aseagi_tasks.stores.records import Document, Records
@@ -96,14 +96,17 @@ def register(job_id: str, source: Source, storage: Storage, records: Records, no
     """Tie the job to the document; one whose original was moved is found where these bytes are from now on."""
     document = records.register_document(job_id, source, now)
     if document.key != source.key and not _is_there(document, storage):
-        records.move_original(document.document_id, document.key, source.key)
-        records.add_event(job_id, None, "moved", "intake", {"from": document.key, "to": source.key})
+        if records.move_original(document.document_id, document.key, source.key):  # else another job was faster
+            records.add_event(job_id, None, "moved", "intake", {"from": document.key, "to": source.key})
         return records.document(document.document_id)
     return document
 
 
 def _is_there(document: Document, storage: Storage) -> bool:
-    there = storage.stat(document.key)
+    try:
+        there = storage.stat(document.key)
+    except NotAKey:  # from another kind of bucket
+        return False
     return there is not None and there.bytes == document.bytes
 
 

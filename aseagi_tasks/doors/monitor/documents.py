@@ -23,6 +23,7 @@ from aseagi_tasks.doors.monitor.taking import Taking
 from aseagi_tasks.doors.showing import words
 from aseagi_tasks.errors import NotFound
 from aseagi_tasks.services import ENGINES
+from aseagi_tasks.settings import settings
 from aseagi_tasks.stages.upload import Metadata, PageRecord
 from aseagi_tasks.stores.records import Hit, Wanted
 
@@ -90,6 +91,7 @@ class Documents(Taking, Page):
             kinds=get_args(DocumentType),
             engines=ENGINES,
             marked=_marked,
+            most=settings().max_bytes,
         )
 
     async def post(self) -> None:
