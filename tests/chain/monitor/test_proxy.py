@@ -90,6 +90,13 @@ def test_api_names_addresses_that_are_reached_from_outside(outside: str, person:
     assert "TAMSWORTH" in person(url.removeprefix(outside)).body.upper()
 
 
+def test_hundreds_of_jobs_are_chosen_from_outside(person: Asker) -> None:
+    ended = person("/api/v1/jobs?status=completed").json["jobs"][0]["job_id"]
+    chosen = person("/jobs", "POST", f"action=cancel{500 * f'&job={ended}'}".encode())
+    assert chosen.status == 302, chosen.body
+    assert person(chosen.headers["Location"].removeprefix(PREFIX)).status == 200
+
+
 def test_changes_are_heard_at_once(outside: str, person: Asker) -> None:
     request = urllib.request.Request(f"{outside}/live", headers=person.headers)
     with urllib.request.urlopen(request, timeout=30, context=UNKNOWN) as stream:
