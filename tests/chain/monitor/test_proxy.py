@@ -31,7 +31,12 @@ def outside(up: Up) -> Iterator[str]:
         for name in ("run", "tls", "acme"):
             (home / name).mkdir(mode=0o711)
         conf = Settings(
-            home=home, listen_address="127.0.0.1", http_port=free_port(), https_port=free_port(), monitor_port=up.port
+            home=home,
+            listen_address="127.0.0.1",
+            http_port=free_port(),
+            https_port=free_port(),
+            monitor_port=up.port,
+            monitor_url_prefix=PREFIX.strip("/"),
         )
         placeholder(conf)
         (home / "run" / "nginx.conf").write_text(nginx_configuration(conf))
@@ -110,6 +115,9 @@ def test_file_is_sent_through(outside: str, person: Asker, samples: Path) -> Non
     assert sent.status == 302 and sent.headers["Location"].startswith(f"{PREFIX}/jobs?ids=")
     assert person("/api/v1/documents?name=again.pdf", "POST", (samples / "03-letter.pdf").read_bytes()).status == 201
     until(lambda: not person("/api/v1/jobs?status=processing").json["jobs"], lambda: "jobs go on")
+    large = bytes(3_000_000)
+    assert {person(path, "POST", large).status for path in ("/bulk/files", "/api/v1/documents")} == {400}
+    assert person("/bulk", "POST", large).status == 413, "it would be kept in memory, whoever sent it"
 
 
 def test_person_searches_and_changes_from_outside(browser: Browser, outside: str) -> None:
