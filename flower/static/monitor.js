@@ -202,6 +202,8 @@ for (const form of document.querySelectorAll("form[data-drop]")) {
     mark(event);
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
     const plain = [...event.dataTransfer.files];
-    send(entries.length ? (await Promise.all(entries.map(inside))).flat() : plain);
+    try {
+      send(entries.length ? (await Promise.all(entries.map(inside))).flat() : plain);
+    } catch (error) { say(`Nothing is sent: a file or folder cannot be read (${error.message}).`); }
   });
 }
