@@ -6,6 +6,7 @@ import logging
 import math
 import re
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -135,15 +136,24 @@ def put_down(path: Path, folder: str) -> str:
     from aseagi_tasks.stages.intake import examine
 
     check_disk()
-    storage, number, key = services.storage(), 1, keys.dropped(folder, path.name)
+    storage = services.storage()
     if not is_heic(path):
         examine(path, path.name, "", max_bytes=settings().max_bytes)
-    while not (is_same := _is_same(path, key)) and storage.stat(key) is not None:  # another of that name
-        number += 1
-        key = keys.dropped(folder, f"{path.stem} ({number}){path.suffix}")
-    if not is_same:
-        storage.upload(path, key)
+    for name in _names(path):
+        key = keys.dropped(folder, name)
+        if storage.stat(key) is None:
+            break
+        if _is_same(path, key):
+            return key
+    storage.upload(path, key)
     return key
+
+
+def _names(path: Path) -> Iterator[str]:
+    """What a file may be called among others of its name: each of a thousand folders may have one."""
+    yield path.name
+    yield from (f"{path.stem} ({number}){path.suffix}" for number in range(2, 10))
+    yield f"{path.stem} ({digest(path)[0][:16]}){path.suffix}"
 
 
 def _is_same(path: Path, key: str) -> bool:
