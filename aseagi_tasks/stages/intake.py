@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from aseagi_tasks import keys
 from aseagi_tasks.documents import Source
-from aseagi_tasks.errors import ConfigError, NotADocument, NotAKey, NotFound, TooLarge
+from aseagi_tasks.errors import ConfigError, NotADocument, NotFound, TooLarge
 from aseagi_tasks.stages.fetch import digest, identify
 from aseagi_tasks.stages.heic import is_heic, to_jpeg
 from aseagi_tasks.stores.records import Document, Records
@@ -103,11 +103,21 @@ def register(job_id: str, source: Source, storage: Storage, records: Records, no
 
 
 def _is_there(document: Document, storage: Storage) -> bool:
+    """Whether the original is at its key, by its bytes: scans of one kind may have one length, and change names.
+
+    Raises:
+        StorageUnavailable, ConfigError: that cannot be said.
+    """
     try:
         there = storage.stat(document.key)
-    except NotAKey:  # from another kind of bucket
+        if there is None or there.bytes != document.bytes:
+            return False
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "original"
+            storage.download(document.key, path)
+            return digest(path)[0] == document.sha256
+    except NotFound:  # gone meanwhile; or a key of another kind of bucket
         return False
-    return there is not None and there.bytes == document.bytes
 
 
 def key_of(source: str, bucket: str) -> str:

@@ -164,6 +164,23 @@ def test_original_under_a_key_that_a_folder_cannot_have_is_missing_until_it_is_f
     assert office.process("raw/a.pdf") == document
 
 
+def test_scans_of_one_length_that_changed_names_are_each_found(office: Office) -> None:
+    office.storage.put("raw/1.pdf", PDF + b"1")
+    office.storage.put("raw/2.pdf", PDF + b"2")
+    one, two = office.process("raw/1.pdf"), office.process("raw/2.pdf")
+    office.storage.put("raw/1.pdf", PDF + b"2")
+    office.storage.put("raw/2.pdf", PDF + b"1")
+    assert office.process("raw/2.pdf").key == "raw/2.pdf" and office.moves()
+    assert office.process("raw/1.pdf").key == "raw/1.pdf"
+    for document in (one, two):
+        found = source_of(office.records.document(document.document_id))
+        assert fetch(office.storage, found, office.home, max_bytes=1_000).is_file()
+    office.storage.put("raw/1.pdf", PDF + b"3")
+    copy = office.home / "copy.pdf"
+    copy.write_bytes(PDF + b"2")
+    assert office.storage.get(office.hand_in(copy).key) == PDF + b"2"
+
+
 def test_move_that_another_was_faster_with_is_not_said(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     office.storage.put("raw/a.pdf", PDF)
     document = office.process("raw/a.pdf")
