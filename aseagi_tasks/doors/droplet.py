@@ -56,6 +56,7 @@ def prepare(conf: Settings) -> None:
 
 def nginx_configuration(conf: Settings) -> str:
     """``droplet/nginx/nginx.conf``, filled in."""
+    prefix = (conf.monitor_url_prefix or "").strip("/")
     values = {
         "USER": "user www-data;" if os.getuid() == 0 else "",
         "RUN": conf.home / "run",
@@ -69,6 +70,7 @@ def nginx_configuration(conf: Settings) -> str:
         "GATEWAY_PORT": conf.gateway_port,
         "BOT_PORT": conf.telegram_webhook_port,
         "MONITOR_PORT": conf.monitor_port,
+        "MONITOR_PATH": f"/{prefix}" if prefix else "",
         "MAX_BYTES": conf.max_bytes + (1 << 20),  # a form has more than its file
     }
     return filled(ROOT / "droplet" / "nginx" / "nginx.conf", values)

@@ -96,15 +96,28 @@ def register(job_id: str, source: Source, storage: Storage, records: Records, no
     """Tie the job to the document; one whose original was moved is found where these bytes are from now on."""
     document = records.register_document(job_id, source, now)
     if document.key != source.key and not _is_there(document, storage):
-        records.move_original(document.document_id, document.key, source.key)
-        records.add_event(job_id, None, "moved", "intake", {"from": document.key, "to": source.key})
+        if records.move_original(document.document_id, document.key, source.key):  # else another job was faster
+            records.add_event(job_id, None, "moved", "intake", {"from": document.key, "to": source.key})
         return records.document(document.document_id)
     return document
 
 
 def _is_there(document: Document, storage: Storage) -> bool:
-    there = storage.stat(document.key)
-    return there is not None and there.bytes == document.bytes
+    """Whether the original is at its key, by its bytes: scans of one kind may have one length, and change names.
+
+    Raises:
+        StorageUnavailable, ConfigError: that cannot be said.
+    """
+    try:
+        there = storage.stat(document.key)
+        if there is None or there.bytes != document.bytes:
+            return False
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "original"
+            storage.download(document.key, path)
+            return digest(path)[0] == document.sha256
+    except NotFound:  # gone meanwhile; or a key of another kind of bucket
+        return False
 
 
 def key_of(source: str, bucket: str) -> str:

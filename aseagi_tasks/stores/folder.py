@@ -163,6 +163,12 @@ class FolderStorage:
                     found = entry.stat()
                 except FileNotFoundError:  # removed while we listed
                     continue
+                except OSError as exc:
+                    if exc.errno == errno.ELOOP:
+                        continue
+                    raise StorageUnavailable(f"looking at {key}", exc.strerror) from exc
+                if entry.is_dir():  # a link to a folder: as for ``stat``, no object
+                    continue
                 yield Stored(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
 

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from aseagi_tasks.errors import BackupDamaged
+from aseagi_tasks.errors import BackupDamaged, NotAKey
 from aseagi_tasks.stores.records import Records
 from aseagi_tasks.stores.storage import Storage
 
@@ -268,7 +268,10 @@ def _compare(records: Records, objects: Objects) -> Iterator[Gone]:
 def still_gone(storage: Storage, found: Iterable[Gone]) -> Iterator[Gone]:
     """Those that are gone now, too: what came since the listing was made is not. The first so many are looked at."""
     for number, gone in enumerate(found):
-        there = storage.stat(gone.key) if number < LOOKED_AT else None
+        try:
+            there = storage.stat(gone.key) if number < LOOKED_AT else None
+        except NotAKey:  # from another kind of bucket
+            there = None
         if there is None or (gone.bytes is not None and there.bytes != gone.bytes):
             yield gone
 

@@ -10,6 +10,7 @@ from typing import Any
 from postgrest import ReturnMethod
 from supabase import Client
 
+from aseagi_tasks.stores.query import storable
 from aseagi_tasks.stores.records import ApiToken, Change, Day
 from aseagi_tasks.stores.supabase_api import SupabaseApi
 
@@ -76,7 +77,7 @@ class SupabaseAccess(SupabaseApi):
     def _insert(self, table: str, row: Mapping[str, Any], key: str) -> None:
         def ask(client: Client) -> Any:
             query = client.table(table).upsert(
-                [dict(row)], on_conflict=key, ignore_duplicates=True, returning=ReturnMethod.minimal
+                [storable(row)], on_conflict=key, ignore_duplicates=True, returning=ReturnMethod.minimal
             )
             return query.execute().data
 

@@ -112,13 +112,19 @@ document.addEventListener("change", (event) => {
 // -- files: sent when they are chosen or dropped
 for (const form of document.querySelectorAll("form[data-upload]")) {
   const input = form.querySelector("input[type=file]");
-  input.addEventListener("change", () => { if (input.files.length) form.submit(); });
+  const send = () => {  // of what is refused while it is being sent, a browser hears no reason
+    const bytes = [...input.files].reduce((sum, file) => sum + file.size, 0), most = Number(form.dataset.most);
+    if (bytes <= most) { form.submit(); return; }
+    window.alert(`That is more than ${most.toLocaleString("en")} bytes at once; send fewer, or split it.`);
+    input.value = "";
+  };
+  input.addEventListener("change", () => { if (input.files.length) send(); });
   const stop = (event) => { event.preventDefault(); document.body.classList.toggle("a-dropping", event.type === "dragover"); };
   document.addEventListener("dragover", stop);
   document.addEventListener("dragleave", stop);
   document.addEventListener("drop", (event) => {
     stop(event);
-    if (event.dataTransfer.files.length) { input.files = event.dataTransfer.files; form.submit(); }
+    if (event.dataTransfer.files.length) { input.files = event.dataTransfer.files; send(); }
   });
 }
 
@@ -139,6 +145,8 @@ for (const form of document.querySelectorAll("form[data-drop]")) {
   const say = (text) => { state.textContent = text; };
   const goOn = (prefix) => { next.elements.prefix.value = prefix; next.elements.failed.checked = false; next.submit(); };
   const sendOne = async (file, folder) => {
+    const tooLarge = { refused: [`${file.name} is too large.`] };
+    if (file.size > Number(form.dataset.most)) return tooLarge;
     const body = new FormData();
     body.append("_xsrf", form.elements._xsrf.value);
     if (folder) body.append("folder", folder);
@@ -147,7 +155,7 @@ for (const form of document.querySelectorAll("form[data-drop]")) {
       try {
         const answer = await fetch(form.action, { method: "POST", body, headers: { "X-Fragment": "1" }, credentials: "same-origin" });
         if (answer.ok) return answer.json();
-        if (answer.status === 413) return { refused: [`${file.name} is too large.`] };
+        if (answer.status === 413) return tooLarge;
         if (answer.status < 500 && answer.status !== 429) throw new Error(`${file.name} was not taken (${answer.status}). Load the page again.`);
       } catch (error) {
         if (!(error instanceof TypeError)) throw error;  // a TypeError: the network
@@ -194,6 +202,8 @@ for (const form of document.querySelectorAll("form[data-drop]")) {
     mark(event);
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
     const plain = [...event.dataTransfer.files];
-    send(entries.length ? (await Promise.all(entries.map(inside))).flat() : plain);
+    try {
+      send(entries.length ? (await Promise.all(entries.map(inside))).flat() : plain);
+    } catch (error) { say(`Nothing is sent: a file or folder cannot be read (${error.message}).`); }
   });
 }

@@ -215,6 +215,15 @@ def test_folder_refuses_a_key_below_an_object(tmp_path: Path) -> None:
         storage.put("raw/a/b", b"")
 
 
+def test_folder_lists_what_it_has(tmp_path: Path) -> None:
+    storage = FolderStorage(tmp_path / "bucket")
+    storage.put("raw/a.pdf", b"")
+    for name, target in (("folder", "."), ("round", "round"), ("nowhere", "nothing"), ("file.pdf", "a.pdf")):
+        (tmp_path / "bucket" / "raw" / name).symlink_to(target)
+    listed = [there.key for there in storage.list("")]
+    assert listed == ["raw/a.pdf", "raw/file.pdf"] and all(storage.stat(key) is not None for key in listed)
+
+
 def test_folder_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ConfigError, match="ASEAGI_HOME"):

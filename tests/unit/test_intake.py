@@ -18,8 +18,10 @@ from aseagi_tasks.errors import NotADocument, NotFound, OriginalGone, TooLarge
 from aseagi_tasks.stages.fetch import fetch
 from aseagi_tasks.stages.intake import from_bucket, register, take_in
 from aseagi_tasks.stores.folder import FolderStorage
+from aseagi_tasks.stores.manifest import gone_now
 from aseagi_tasks.stores.records import Document
 from aseagi_tasks.stores.sqlite import SqliteRecords
+from aseagi_tasks.stores.storage import Stored
 
 NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
 
@@ -151,6 +153,49 @@ def test_original_that_was_moved_is_known_where_it_is(office: Office) -> None:
     assert after == before.model_copy(update={"key": "raw/sorted/a.pdf"})
     assert office.moves() == [{"from": "raw/a.pdf", "to": "raw/sorted/a.pdf"}]
     assert office.process("raw/sorted/a.pdf") == after and office.moves() == []
+
+
+def test_original_under_a_key_that_a_folder_cannot_have_is_missing_until_it_is_found(office: Office) -> None:
+    office.storage.put("raw/a.pdf", PDF)
+    document = office.process("raw/a.pdf")
+    office.records.move_original(document.document_id, "raw/a.pdf", "raw//a.pdf")  # the bucket was S3's then
+    gone = list(gone_now(office.storage, office.records, office.home / "scratch"))
+    assert [(one.key, one.why) for one in gone] == [("raw//a.pdf", "missing")]
+    assert office.process("raw/a.pdf") == document
+
+
+def test_scans_of_one_length_that_changed_names_are_each_found(office: Office) -> None:
+    office.storage.put("raw/1.pdf", PDF + b"1")
+    office.storage.put("raw/2.pdf", PDF + b"2")
+    one, two = office.process("raw/1.pdf"), office.process("raw/2.pdf")
+    office.storage.put("raw/1.pdf", PDF + b"2")
+    office.storage.put("raw/2.pdf", PDF + b"1")
+    assert office.process("raw/2.pdf").key == "raw/2.pdf" and office.moves()
+    assert office.process("raw/1.pdf").key == "raw/1.pdf"
+    for document in (one, two):
+        found = source_of(office.records.document(document.document_id))
+        assert fetch(office.storage, found, office.home, max_bytes=1_000).is_file()
+    office.storage.put("raw/1.pdf", PDF + b"3")
+    copy = office.home / "copy.pdf"
+    copy.write_bytes(PDF + b"2")
+    assert office.storage.get(office.hand_in(copy).key) == PDF + b"2"
+
+
+def test_move_that_another_was_faster_with_is_not_said(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    office.storage.put("raw/a.pdf", PDF)
+    document = office.process("raw/a.pdf")
+    office.storage.delete("raw/a.pdf")
+    for key in ("raw/b.pdf", "raw/c.pdf"):
+        office.storage.put(key, PDF)
+    stat = office.storage.stat
+
+    def look(key: str) -> Stored | None:
+        if key == "raw/a.pdf":
+            office.records.move_original(document.document_id, "raw/a.pdf", "raw/b.pdf")
+        return stat(key)
+
+    monkeypatch.setattr(office.storage, "stat", look)
+    assert office.process("raw/c.pdf").key == "raw/b.pdf" and office.moves() == []
 
 
 def test_original_that_is_gone_is_an_error_until_a_copy_is_handed_in(office: Office) -> None:

@@ -7,8 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tornado.web import HTTPError
 
 from aseagi_tasks.doors.monitor.access import credentials
+from aseagi_tasks.doors.monitor.bulk import money, typed
 from aseagi_tasks.doors.monitor.costs import added_up, plot
 from aseagi_tasks.doors.monitor.description import CALLS, openapi
 from aseagi_tasks.doors.monitor.page import ago, amount, usd
@@ -132,3 +134,12 @@ def test_flower_remembers_so_many_tasks_and_workers_and_no_more() -> None:
 )
 def test_range_is_said_in_what_suits_it(low: float, high: float, unit: str, said: str) -> None:
     assert amount(low, high, unit) == said
+
+
+def test_dollars_in_a_field_come_back_as_no_less() -> None:
+    shown = {0.0042: "0.0042", 0.00001: "0.0001", 2.5: "2.50", 0.1 + 0.2: "0.30", 14_250.5: "14250.50", 0: "0.00"}
+    assert {usd: typed(usd) for usd in shown} == shown
+    assert (money(""), money(" $1,250.50 "), money(typed(0.0042))) == (None, 1250.5, 0.0042)
+    for given in ("much", "$", "nan", "-inf", "1e999"):
+        with pytest.raises(HTTPError):
+            money(given)

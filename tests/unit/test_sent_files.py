@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 from tornado.web import HTTPError
 
+from aseagi_tasks import services
+from aseagi_tasks.doors.monitor.bulk import put_down
 from aseagi_tasks.doors.monitor.taking import Form, Whole, safe_name
 from aseagi_tasks.errors import TooLarge
+from aseagi_tasks.settings import settings
+from aseagi_tasks.stores.folder import FolderStorage
 
 FILES = {
     "a b.pdf": b"%PDF-1.7\r\n--x\r\n--between\r\n\r\n-",
@@ -93,3 +97,15 @@ def test_what_is_no_form_is_refused(tmp_path: Path, body: bytes) -> None:
 )
 def test_names_stay_below_their_folder(given: str, name: str) -> None:
     assert safe_name(given) == name
+
+
+def test_files_of_one_name_are_put_beside_each_other_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = FolderStorage(tmp_path / "bucket")
+    monkeypatch.setattr(services, "storage", lambda: storage)
+    settings().scratch_root.mkdir(parents=True, exist_ok=True)
+    kept: list[str] = []
+    for content in (*range(12), *range(12)):  # a browser sends again what it heard no answer to
+        (tmp_path / "scan.pdf").write_bytes(b"%%PDF-1.7 %02d" % content)
+        kept.append(put_down(tmp_path / "scan.pdf", "f"))
+    assert kept[:2] == ["raw/dropped/f/scan.pdf", "raw/dropped/f/scan (2).pdf"] and kept[12:] == kept[:12]
+    assert [storage.get(key)[-2:] for key in kept[:12]] == [b"%02d" % content for content in range(12)]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -108,10 +110,20 @@ def money(given: str) -> float | None:
     Raises:
         HTTPError: it is no amount.
     """
+    text = given.strip().lstrip("$").replace(",", "")
     try:
-        return float(given.strip().lstrip("$").replace(",", "")) if given.strip() else None
+        usd = float(text) if given.strip() else None
     except ValueError:
-        raise HTTPError(400, "The most it may spend is an amount in dollars, like 25 or 0.50.") from None
+        usd = math.nan
+    if usd is not None and not math.isfinite(usd):
+        raise HTTPError(400, "The most it may spend is an amount in dollars, like 25 or 0.50.")
+    return usd
+
+
+def typed(usd: float) -> str:
+    """Dollars as they stand in a field: what is sent back is not less than what was meant."""
+    text = f"{math.ceil(usd * 10_000 - 1e-6) / 10_000:.4f}"
+    return text.removesuffix("00")
 
 
 def put_down(path: Path, folder: str) -> str:
@@ -124,15 +136,24 @@ def put_down(path: Path, folder: str) -> str:
     from aseagi_tasks.stages.intake import examine
 
     check_disk()
-    storage, number, key = services.storage(), 1, keys.dropped(folder, path.name)
+    storage = services.storage()
     if not is_heic(path):
         examine(path, path.name, "", max_bytes=settings().max_bytes)
-    while not (is_same := _is_same(path, key)) and storage.stat(key) is not None:  # another of that name
-        number += 1
-        key = keys.dropped(folder, f"{path.stem} ({number}){path.suffix}")
-    if not is_same:
-        storage.upload(path, key)
+    for name in _names(path):
+        key = keys.dropped(folder, name)
+        if storage.stat(key) is None:
+            break
+        if _is_same(path, key):
+            return key
+    storage.upload(path, key)
     return key
+
+
+def _names(path: Path) -> Iterator[str]:
+    """What a file may be called among others of its name: each of a thousand folders may have one."""
+    yield path.name
+    yield from (f"{path.stem} ({number}){path.suffix}" for number in range(2, 10))
+    yield f"{path.stem} ({digest(path)[0][:16]}){path.suffix}"
 
 
 def _is_same(path: Path, key: str) -> bool:
@@ -159,7 +180,8 @@ class Runs(Page):
     async def get(self) -> None:
         """To the page's own script only what changes."""
         runs = await self.read(orders.listed, LISTED)
-        self.show("aseagi-bulk-rows.html" if self.wants_fragment else "aseagi-bulk.html", runs=runs)
+        template = "aseagi-bulk-rows.html" if self.wants_fragment else "aseagi-bulk.html"
+        self.show(template, runs=runs, most=settings().max_bytes)
 
     async def post(self) -> None:
         """Begin one; leads to it."""
@@ -210,7 +232,7 @@ class OneRun(Page):
         run = await self.read(shown, run_id)
         name = "aseagi-bulk-run-now.html" if self.wants_fragment else "aseagi-bulk-run.html"
         found, way = _found(run["scan"], run["prefix"]), _way(run["status"])
-        self.show(name, run=run, way=way, found=found, span=orders.span, took=_took(run))
+        self.show(name, run=run, way=way, found=found, span=orders.span, took=_took(run), typed=typed)
 
     async def post(self, run_id: str) -> None:
         """Confirm, pause, resume or cancel it."""

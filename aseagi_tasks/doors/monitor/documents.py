@@ -17,12 +17,14 @@ from aseagi_tasks.analysis.schema import Analysis, DocumentType, Fact, Party
 from aseagi_tasks.documents import Box
 from aseagi_tasks.doors.lookup import look_up
 from aseagi_tasks.doors.monitor import pictures
+from aseagi_tasks.doors.monitor.jobs import MOST_AT_ONCE
 from aseagi_tasks.doors.monitor.page import Page
 from aseagi_tasks.doors.monitor.sending import Named, Sending
 from aseagi_tasks.doors.monitor.taking import Taking
 from aseagi_tasks.doors.showing import words
 from aseagi_tasks.errors import NotFound
 from aseagi_tasks.services import ENGINES
+from aseagi_tasks.settings import settings
 from aseagi_tasks.stages.upload import Metadata, PageRecord
 from aseagi_tasks.stores.records import Hit, Wanted
 
@@ -90,6 +92,7 @@ class Documents(Taking, Page):
             kinds=get_args(DocumentType),
             engines=ENGINES,
             marked=_marked,
+            most=settings().max_bytes,
         )
 
     async def post(self) -> None:
@@ -97,7 +100,7 @@ class Documents(Taking, Page):
         taken = []
         for path in await self.sent():
             taken.append(await self.change("upload", {"name": path.name}, partial(take_in, path, self.who.name)))
-        self.redirect(f"{self.reverse_url('jobs')}?{urlencode({'ids': ','.join(taken)})}")
+        self.redirect(f"{self.reverse_url('jobs')}?{urlencode({'ids': ','.join(taken[:MOST_AT_ONCE])})}")
 
     def _asked(self) -> Asked:
         kind, relevancy = self.text("document_type"), self.whole_number("relevancy", 0, 0, 100)

@@ -241,7 +241,7 @@ class Taking(Guard, RequestHandler):
         is_too_much = length.isdecimal() and int(length) > limit
         assert isinstance(connection, HTTP1Connection)
         connection.set_max_body_size(int(length) if is_too_much else limit)
-        if is_too_much:  # it is thrown away as it comes: who still sends does not hear an answer
+        if is_too_much:  # who still sends may see the connection close instead: the pages look at sizes themselves
             raise HTTPError(
                 413, f"That is more than {conf.max_bytes:,} bytes (ASEAGI_MAX_BYTES) at once; send fewer, or split it."
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 from reportlab.pdfgen.canvas import Canvas
 
+from aseagi_tasks.settings import Settings
 from aseagi_tasks.stores.sqlite import SqliteRecords
 from tests.chain.conftest import WAIT_S, Up, until
 from tests.chain.monitor.conftest import OPERATOR, Asker, basic
@@ -18,7 +19,9 @@ from tests.unit.test_sent_files import form
 def papers(folder: Path, count: int) -> list[str]:
     """Small filings, and something that is none."""
     (folder / "no paper.pdf").write_bytes(b"these are no pages")
-    found = [str(folder / "no paper.pdf")]
+    with (folder / "too large.pdf").open("wb") as large:
+        large.truncate(Settings().max_bytes + 1)
+    found = [str(folder / "no paper.pdf"), str(folder / "too large.pdf")]
     for number in range(count):
         canvas = Canvas(str(folder / f"notice {number}.pdf"), invariant=True)
         canvas.drawString(72, 720, f"NOTICE OF HEARING {number}")
@@ -35,6 +38,7 @@ def test_person_drops_files_confirms_the_quote_and_gets_the_certificate(
     page.goto(f"{base}/bulk")
     page.locator("form[data-drop] input[type=file]").set_input_files(papers(tmp_path, 3))
     expect(page.locator("[data-drop-refused]")).to_contain_text("no paper.pdf is not a document this can read")
+    expect(page.locator("[data-drop-refused]")).to_contain_text("too large.pdf is too large")
     keep(page, "bulk-refused")
     page.get_by_role("button", name="Go on without them").click()
     confirm = page.get_by_role("button", name="Confirm and begin")

@@ -31,7 +31,12 @@ def outside(up: Up) -> Iterator[str]:
         for name in ("run", "tls", "acme"):
             (home / name).mkdir(mode=0o711)
         conf = Settings(
-            home=home, listen_address="127.0.0.1", http_port=free_port(), https_port=free_port(), monitor_port=up.port
+            home=home,
+            listen_address="127.0.0.1",
+            http_port=free_port(),
+            https_port=free_port(),
+            monitor_port=up.port,
+            monitor_url_prefix=PREFIX.strip("/"),
         )
         placeholder(conf)
         (home / "run" / "nginx.conf").write_text(nginx_configuration(conf))
@@ -90,6 +95,13 @@ def test_api_names_addresses_that_are_reached_from_outside(outside: str, person:
     assert "TAMSWORTH" in person(url.removeprefix(outside)).body.upper()
 
 
+def test_hundreds_of_jobs_are_chosen_from_outside(person: Asker) -> None:
+    ended = person("/api/v1/jobs?status=completed").json["jobs"][0]["job_id"]
+    chosen = person("/jobs", "POST", f"action=cancel{500 * f'&job={ended}'}".encode())
+    assert chosen.status == 302, chosen.body
+    assert person(chosen.headers["Location"].removeprefix(PREFIX)).status == 200
+
+
 def test_changes_are_heard_at_once(outside: str, person: Asker) -> None:
     request = urllib.request.Request(f"{outside}/live", headers=person.headers)
     with urllib.request.urlopen(request, timeout=30, context=UNKNOWN) as stream:
@@ -103,6 +115,9 @@ def test_file_is_sent_through(outside: str, person: Asker, samples: Path) -> Non
     assert sent.status == 302 and sent.headers["Location"].startswith(f"{PREFIX}/jobs?ids=")
     assert person("/api/v1/documents?name=again.pdf", "POST", (samples / "03-letter.pdf").read_bytes()).status == 201
     until(lambda: not person("/api/v1/jobs?status=processing").json["jobs"], lambda: "jobs go on")
+    large = bytes(3_000_000)
+    assert {person(path, "POST", large).status for path in ("/bulk/files", "/api/v1/documents")} == {400}
+    assert person("/bulk", "POST", large).status == 413, "it would be kept in memory, whoever sent it"
 
 
 def test_person_searches_and_changes_from_outside(browser: Browser, outside: str) -> None:
