@@ -18,7 +18,7 @@ from aseagi_tasks.stores.bulk_records import BulkRun
 from aseagi_tasks.stores.records import Job
 
 _NAMES = uuid.UUID("0d9a2f1e-55a1-4a0e-8c55-6a3a6b6d1b7e")
-_UNITS = {"seconds": "segundos", "minutes": "minutos", "hours": "horas"}
+_UNITS = {"second": "segundo", "seconds": "segundos", "minutes": "minutos", "hours": "horas"}
 #: Jobs that are read together.
 _BATCH = 500
 
