@@ -24,6 +24,7 @@ from aseagi_tasks.bulk import orders
 from aseagi_tasks.doors.bot import bulk_card
 from aseagi_tasks.doors.bot.desk import Desk, run
 from aseagi_tasks.doors.bot.texts import say
+from aseagi_tasks.doors.showing import short
 from aseagi_tasks.errors import BulkRefused, NotACertificate, NotFound, TransientError
 from aseagi_tasks.reports.certificate import Certificate, read
 from aseagi_tasks.stores.user_records import Language, User
@@ -38,6 +39,8 @@ LISTED = 50
 _FOLLOWED = "aseagi:bot:bulk"
 _WANTED = re.compile(r"(?P<prefix>.*?)(?:\s+\$(?P<cap>\d+(?:\.\d+)?))?", re.DOTALL)
 _TELEGRAM_ANSWER = 200
+#: Of a refusal, which repeats what was written.
+_LONGEST_WHY = 3_000
 
 
 async def bulk(desk: Desk, user: User, message: Message, words: str) -> None:
@@ -55,7 +58,8 @@ async def bulk(desk: Desk, user: User, message: Message, words: str) -> None:
             cap = float(wanted["cap"]) if wanted and wanted["cap"] else None
             run_id = await run(_begin, user, prefix, cap, message.date)
     except (BulkRefused, NotFound) as exc:
-        await desk.post.send(user.telegram_id, say(user.language, "bulk_refused", why=exc), reply_to=message.message_id)
+        said = say(user.language, "bulk_refused", why=short(str(exc), _LONGEST_WHY))
+        await desk.post.send(user.telegram_id, said, reply_to=message.message_id)
         return
     await _follow(desk, user, run_id, message.message_id)
 
