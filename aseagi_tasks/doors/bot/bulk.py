@@ -90,8 +90,8 @@ async def tap(desk: Desk, user: User, query: CallbackQuery, message: Message, ab
         return say(user.language, "bulk_gone")
     shown = await run(orders.show, run_id)
     text = await run(_text, desk, user.language, shown)
-    await run(_keep, user.telegram_id, run_id, message.message_id)
     await desk.post.edit(user.telegram_id, message.message_id, text, bulk_card.keyboard(user.language, shown))
+    await run(_keep, user.telegram_id, run_id, message.message_id)  # if it ended meanwhile, that is shown once more
     return said or bulk_card.status(user.language, shown)
 
 
