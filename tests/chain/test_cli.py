@@ -95,7 +95,7 @@ def test_refusal_has_its_code_and_sentence(
 def test_records_move_from_one_home_to_another(home: Path, tmp_path: Path) -> None:
     assert json.loads(run(home, "export-records", "all.jsonl", "--json").stdout)["documents"]["rows"] == 0
     moved = run(tmp_path, "import-records", str(home / "all.jsonl"))
-    assert moved.returncode == 0 and moved.stdout.startswith("0 documents, 0 processing_jobs")
+    assert moved.returncode == 0 and moved.stdout.startswith("0 documents, 0 bulk_runs, 0 processing_jobs")
     again = run(home, "export-records", "all.jsonl")
     assert again.returncode == 5 and "is there already" in again.stderr
 
