@@ -25,8 +25,8 @@ _LONGEST = 4_096
 #: Notices that are kept; then the oldest are dropped. Each is for one operator.
 KEPT = 1_000
 _OUTBOX, _HELD, _DELIVERING = "aseagi:notices", "aseagi:notices:held:", "aseagi:notices:delivering"
-#: One who delivers is taken for dead after so long; before half of it is over he leaves the rest to the next.
-_DELIVERING_S = 120
+#: One who delivers is taken for dead after so long, and leaves the rest to the next after so long: others wait for him.
+_DELIVERING_S, _ROUND_S = 120, 5.0
 Outcome = Literal["said", "never", "later", "away"]
 
 #: What operators are told, in English and Spanish. What an error says stays English: it names settings and commands.
@@ -215,7 +215,7 @@ class TelegramNotifier:
         if not redis.llen(_OUTBOX) or not lock.acquire(blocking=False):
             return 0
         try:
-            until, people = time.monotonic() + _DELIVERING_S / 2, self._people()
+            until, people = time.monotonic() + _ROUND_S, self._people()
             if people is not None:
                 _address(redis, people)
             raws: list[bytes] = redis.lrange(_OUTBOX, 0, -1)  # type: ignore[assignment]

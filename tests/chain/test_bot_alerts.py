@@ -13,7 +13,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from aseagi_tasks import control, delivery, housekeeping, services, tasks
+from aseagi_tasks import control, delivery, housekeeping, notify, services, tasks
 from aseagi_tasks.bulk import ending
 from aseagi_tasks.bulk.orders import span
 from aseagi_tasks.celery import app
@@ -229,6 +229,15 @@ def test_who_is_no_operator_any_more_hears_nothing_that_was_kept(office: Office,
     services.notifier().tell(notice("waits", why="A."))
     office.records.save_user(User(telegram_id=OLGA, role="user"))
     assert control.notices() == 1 and telegram.to(OLGA) == [] and heard(telegram) == [f"{_said('waits')[1]} A."]
+
+
+def test_many_that_were_kept_are_said_a_few_at_a_time(
+    office: Office, telegram: TelegramServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telegram.faults["sendMessage"] = [(502, "Bad Gateway", {})]
+    services.notifier().tell("A.")
+    monkeypatch.setattr(notify, "_ROUND_S", 0.0)
+    assert [control.notices() for _ in range(3)] == [1, 1, 0] and heard(telegram) == ["A.", "A."]
 
 
 def test_names_that_no_message_can_hold_and_long_ones_are_told(
