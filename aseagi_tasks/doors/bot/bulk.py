@@ -17,7 +17,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 from telegram import CallbackQuery, Message
-from telegram.error import TelegramError
+from telegram.error import BadRequest, TelegramError
 
 from aseagi_tasks import services
 from aseagi_tasks.bulk import orders
@@ -156,6 +156,9 @@ async def _show(
             return
     try:
         there = await desk.post.edit(telegram_id, message_id, text, keys)
+    except BadRequest as exc:  # and would be again
+        log.warning("run %s is not shown to %s any more: %s", run_id, telegram_id, exc.message)
+        there = False
     except TelegramError as exc:
         log.info("run %s is not shown to %s now: %s", run_id, telegram_id, exc.message)
         return
