@@ -212,9 +212,12 @@ def bulk() -> dict[str, str]:
     return tend()
 
 
-@app.task(name="aseagi.control.nightly")
+@app.task(name="aseagi.control.nightly", autoretry_for=(TransientError,), max_retries=None, default_retry_delay=60)
 def nightly() -> str | None:
-    """Begin the night's run, once, if there is one and the night is not over; its id."""
+    """Begin the night's run, once, if there is one and the night is not over; its id.
+
+    The clock calls it once a night: while the records are away it is tried again.
+    """
     from aseagi_tasks.bulk.orders import RAW, night_of, start
 
     now, conf = datetime.now(UTC), settings()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -24,8 +25,8 @@ _LONGEST = 4_096
 #: Notices that are kept; then the oldest are dropped. Each is for one operator.
 KEPT = 1_000
 _OUTBOX, _HELD, _DELIVERING = "aseagi:notices", "aseagi:notices:held:", "aseagi:notices:delivering"
-#: One who delivers is taken for dead after so long.
-_DELIVERING_S = 120
+#: One who delivers is taken for dead after so long, and leaves the rest to the next after so long: others wait for him.
+_DELIVERING_S, _ROUND_S = 120, 5.0
 Outcome = Literal["said", "never", "later", "away"]
 
 #: What operators are told, in English and Spanish. What an error says stays English: it names settings and commands.
@@ -214,18 +215,21 @@ class TelegramNotifier:
         if not redis.llen(_OUTBOX) or not lock.acquire(blocking=False):
             return 0
         try:
-            people, raws = self._people(), redis.lrange(_OUTBOX, 0, -1)
-            entries = [json.loads(raw) for raw in raws]  # type: ignore[union-attr]
+            until, people = time.monotonic() + _ROUND_S, self._people()
+            if people is not None:
+                _address(redis, people)
+            raws: list[bytes] = redis.lrange(_OUTBOX, 0, -1)  # type: ignore[assignment]
+            entries = [json.loads(raw) for raw in raws]
             held = self._held(entries)
-            for raw, entry in zip(raws, entries, strict=True):  # type: ignore[arg-type]
+            for raw, entry in zip(raws, entries, strict=True):
                 if entry["chat"] is None:
-                    _address(redis, raw, _for_each(Notice(entry["text"], entry["spanish"]), people))
                     continue
-                outcome = self._send(entry, held)
+                is_left_out = people is not None and entry["chat"] not in dict(people)  # no operator any more
+                outcome = "never" if is_left_out else self._send(entry, held)
                 said += outcome == "said"
                 if outcome in ("said", "never"):
                     redis.lrem(_OUTBOX, 1, raw)  # type: ignore[arg-type]
-                if outcome == "away" or not lock.owned():
+                if outcome == "away" or time.monotonic() > until or not lock.owned():
                     break
         finally:
             if lock.owned():
@@ -249,7 +253,7 @@ class TelegramNotifier:
         if chat in held:
             return "later"
         try:
-            answer = httpx.post(self._address, json={"chat_id": chat, "text": entry["text"][:_LONGEST]}, timeout=10)
+            answer = httpx.post(self._address, json={"chat_id": chat, "text": entry["text"]}, timeout=10)
             given = answer.json() if answer.status_code == 429 else {}
         except (httpx.HTTPError, ValueError) as exc:
             log.warning("Telegram does not answer: %s", type(exc).__name__)
@@ -283,21 +287,29 @@ class TelegramNotifier:
 
 def _for_each(message: str, people: list[tuple[int, str]] | None) -> list[dict[str, Any]]:
     """A message for each operator; one for nobody yet, if it is not known who they are."""
-    spanish, entry_id = getattr(message, "spanish", message), uuid.uuid4().hex
+    english, spanish = (_fit(text) for text in (str(message), getattr(message, "spanish", message)))
+    entry_id = uuid.uuid4().hex
     if people is None:
-        return [{"id": entry_id, "chat": None, "text": str(message), "spanish": spanish}]
+        return [{"id": entry_id, "chat": None, "text": english, "spanish": spanish}]
     return [
-        {"id": entry_id, "chat": chat, "text": spanish if language == "es" else str(message)}
-        for chat, language in people
+        {"id": entry_id, "chat": chat, "text": spanish if language == "es" else english} for chat, language in people
     ]
 
 
-def _address(redis: Redis, raw: bytes | str, entries: list[dict[str, Any]]) -> None:
-    """Put a message for each operator in the place of one that was for nobody yet."""
-    if any(entry["chat"] is None for entry in entries):
-        return
-    with redis.pipeline() as both:
-        both.lrem(_OUTBOX, 1, raw)  # type: ignore[arg-type]
-        for entry in entries:
-            both.rpush(_OUTBOX, json.dumps(entry, ensure_ascii=False))
-        both.execute()
+def _fit(text: str) -> str:
+    """As much as a message may have; half a character, as in names of files, cannot be sent."""
+    return text[:_LONGEST].encode("utf-8", "replace").decode()
+
+
+def _address(redis: Redis, people: list[tuple[int, str]]) -> None:
+    """Put a message for each operator in the place of each that was for nobody yet."""
+    for raw in redis.lrange(_OUTBOX, 0, -1):  # type: ignore[union-attr]
+        entry = json.loads(raw)
+        if entry["chat"] is not None:
+            continue
+        with redis.pipeline() as all_:
+            for one in _for_each(Notice(entry["text"], entry["spanish"]), people):
+                all_.linsert(_OUTBOX, "BEFORE", raw, json.dumps(one, ensure_ascii=False))  # type: ignore[arg-type]
+            all_.lrem(_OUTBOX, 1, raw)  # type: ignore[arg-type]
+            all_.ltrim(_OUTBOX, -KEPT, -1)
+            all_.execute()

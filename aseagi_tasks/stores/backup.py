@@ -21,11 +21,10 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 
 from aseagi_tasks import keys
 from aseagi_tasks.errors import ConfigError, RecordsUnavailable
-from aseagi_tasks.stores.migrations import connect, migrations
+from aseagi_tasks.stores.migrations import connect, migrations, parts
 from aseagi_tasks.stores.storage import Storage, Stored
 
 #: The newest backup is kept of each of so many days, weeks and months that have one.
@@ -187,7 +186,7 @@ def restore_dump(url: str, path: Path) -> None:
         listed.write_text("\n".join(lines))
         _run(
             "pg_restore", url, "--no-owner", "--single-transaction", "--exit-on-error", f"--use-list={listed}",
-            f"--dbname={conninfo_to_dict(url).get('dbname') or 'postgres'}", str(path),
+            f"--dbname={parts(url).get('dbname') or 'postgres'}", str(path),
         )  # fmt: skip
     finally:
         listed.unlink(missing_ok=True)
@@ -260,8 +259,4 @@ def _run(program: str, url: str, *arguments: str) -> str:
 
 
 def _environment(url: str) -> Mapping[str, str]:
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.ProgrammingError as exc:
-        raise ConfigError("ASEAGI_POSTGRES_URL", "is no address of Postgres.", "postgresql://user:…@host/name") from exc
-    return {_ENVIRONMENT[name]: str(value) for name, value in parts.items() if name in _ENVIRONMENT and value}
+    return {_ENVIRONMENT[name]: str(value) for name, value in parts(url).items() if name in _ENVIRONMENT and value}

@@ -6,11 +6,13 @@ so either may be used, in turn if need be.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from aseagi_tasks.errors import ConfigError, RecordsUnavailable
 
@@ -90,9 +92,28 @@ def connect(url: str) -> psycopg.Connection:
     """A direct connection.
 
     Raises:
+        ConfigError: that is no address.
         RecordsUnavailable: no answer, or not let in. The address is not repeated: it holds a password.
     """
+    parts(url)
     try:
         return psycopg.connect(url, autocommit=True, connect_timeout=10)
     except psycopg.Error as exc:
         raise RecordsUnavailable("connecting to ASEAGI_POSTGRES_URL", str(exc)) from None
+
+
+def parts(url: str) -> dict[str, str]:
+    """An address, taken apart.
+
+    Raises:
+        ConfigError: it is none. What libpq says is not repeated: of a password with `%`, `@` or `/` it quotes much.
+    """
+    try:
+        found = {name: str(value or "") for name, value in conninfo_to_dict(url).items()}
+    except psycopg.ProgrammingError:
+        found = {"port": "none"}
+    named = f"{found.get('host', '')} {found.get('dbname', '')}"
+    if "@" in named[1:] or not re.fullmatch(r"[\d,]*", found.get("port", "")):
+        cure = "It is like postgresql://user:…@host/name; in a password write % as %25, @ as %40, / as %2F."
+        raise ConfigError("ASEAGI_POSTGRES_URL", "is no address of Postgres.", cure)
+    return found

@@ -68,7 +68,7 @@ def _absent(means: Means, row: InstanceRow, now: datetime) -> None:
         means.records.note_instance(row.instance_id, {"missing": 1})
         return
     if row.state == "ambiguous":
-        _tell_never_created(means, row, now)
+        _tell_never_created(means, row)
         return bury(means, row, "it was never created")
     if row.detail.get("left"):  # its watchdog has ended it
         return bury(means, row, f"it left by itself: {row.detail['left']}")
@@ -77,14 +77,14 @@ def _absent(means: Means, row: InstanceRow, now: datetime) -> None:
     return bury(means, row, f"it vanished while it was {row.state}")
 
 
-def _tell_never_created(means: Means, row: InstanceRow, now: datetime) -> None:
+def _tell_never_created(means: Means, row: InstanceRow) -> None:
     """One launch that comes to nothing is made again; several in an hour are told."""
     with suppress(RedisError):
+        means.redis.set(_NOTHING, 0, nx=True, ex=3_600)
         times = int(means.redis.incr(_NOTHING))  # type: ignore[arg-type]
-        means.redis.expire(_NOTHING, 3_600, nx=True)
         if times >= TELL_AFTER:
             said = notice("never_created", times=times, why=row.detail.get("why", ""))
-            tell(f"never_created:{now:%Y-%m-%d}", said)
+            tell("never_created", said)
 
 
 def _present(

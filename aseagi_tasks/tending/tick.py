@@ -181,4 +181,4 @@ def _tell_trouble(tools: Means, errors: Sequence[str]) -> None:
         tools.redis.expire(_TROUBLE, 600)
         if times >= TELL_AFTER:
             said = notice("fleet_trouble", times=times, why=passing[0])
-            acting.tell(f"trouble:{utc_now():%Y-%m-%d}", said)
+            acting.tell("trouble", said)

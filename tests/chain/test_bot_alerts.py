@@ -13,12 +13,15 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from aseagi_tasks import control, delivery, housekeeping, services, tasks
+from aseagi_tasks import control, delivery, housekeeping, notify, services, tasks
+from aseagi_tasks.bulk import ending
+from aseagi_tasks.bulk.orders import span
 from aseagi_tasks.celery import app
 from aseagi_tasks.errors import BudgetExceeded, NotFound, Quarantined
 from aseagi_tasks.notify import NOTICES, TelegramNotifier, notice
 from aseagi_tasks.settings import Settings, settings
 from aseagi_tasks.stages.analyze import JobErrand
+from aseagi_tasks.stores.user_records import User
 from tests.chain.conftest import free_port
 from tests.chain.telegram_here import OLGA, PABLO, office, own_redis, telegram
 from tests.servers.telegram import TOKEN, TelegramServer
@@ -214,9 +217,37 @@ def test_what_was_said_while_the_records_were_away_finds_its_operators_later(
     monkeypatch.setattr(office.records, "users", lambda: 1 / 0)
     services.notifier().tell(notice("waits", why="A."))
     assert control.notices() == 0 and heard(telegram) == []
+    telegram.faults["sendMessage"] = [(502, "Bad Gateway", {})]
     monkeypatch.setattr(office.records, "users", users)
-    control.notices()
-    assert control.notices() == 2 and heard(telegram) == [f"{said} A." for said in _said("waits")]
+    services.notifier().tell(notice("waits", why="B."))
+    assert control.notices() == 4
+    assert heard(telegram) == [f"{said} {why}" for said in _said("waits") for why in ("A.", "B.")]
+
+
+def test_who_is_no_operator_any_more_hears_nothing_that_was_kept(office: Office, telegram: TelegramServer) -> None:
+    telegram.faults["sendMessage"] = [(502, "Bad Gateway", {})]
+    services.notifier().tell(notice("waits", why="A."))
+    office.records.save_user(User(telegram_id=OLGA, role="user"))
+    assert control.notices() == 1 and telegram.to(OLGA) == [] and heard(telegram) == [f"{_said('waits')[1]} A."]
+
+
+def test_many_that_were_kept_are_said_a_few_at_a_time(
+    office: Office, telegram: TelegramServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telegram.faults["sendMessage"] = [(502, "Bad Gateway", {})]
+    services.notifier().tell("A.")
+    monkeypatch.setattr(notify, "_ROUND_S", 0.0)
+    assert [control.notices() for _ in range(3)] == [1, 1, 0] and heard(telegram) == ["A.", "A."]
+
+
+def test_names_that_no_message_can_hold_and_long_ones_are_told(
+    office: Office, telegram: TelegramServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telegram.faults["sendMessage"] = [(502, "Bad Gateway", {})]
+    services.notifier().tell(notice("waits", why="half a \ud800 letter <b> & " + "x" * 5_000))
+    assert control.notices() == 2
+    for said in heard(telegram):
+        assert "half a ? letter <b> & xxx" in said and len(said) == 4_096
 
 
 def test_without_redis_operators_are_told_and_nothing_is_raised(
@@ -237,6 +268,11 @@ def test_notices_say_the_same_in_both_languages(name: str) -> None:
 
     english, spanish = (sorted(one[1] for one in Formatter().parse(text) if one[1]) for text in NOTICES[name])
     assert english == spanish
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 2, 89, 100, 9_000])
+def test_however_long_a_run_took_is_said_in_both_languages(seconds: int) -> None:
+    assert span(seconds).split(" ")[1] in ending._UNITS
 
 
 def _said(name: str) -> list[str]:

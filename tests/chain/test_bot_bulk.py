@@ -169,6 +169,28 @@ def test_runs_are_listed_by_pages_and_steered_from_there_in_spanish(office: Offi
         assert started[1] in asked(telegram, PABLO, f"/bulk {started[1]}").text
 
 
+def test_long_prefixes_and_words_fit_into_a_message(office: Office, telegram: TelegramServer) -> None:
+    long = "/".join(["raw", *("&" * 250 for _ in range(4))])
+    started = [orders.start(f"{long[:-1]}{n}/", requested_by="somebody") for n in range(5)]
+    with HereBot():
+        assert "raw/&&&" in asked(telegram, OLGA, "/bulk").text
+        assert started[0] in asked(telegram, OLGA, f"/bulk {long[:-1]}0/").text
+        assert "That cannot be done" in asked(telegram, OLGA, f"/bulk {long * 4}").text
+        assert "I do not know /xxx" in asked(telegram, OLGA, "/" + "x" * 4_000).text
+
+
+def test_a_message_that_telegram_refuses_is_not_tried_for_ever(
+    office: Office, telegram: TelegramServer, own_redis: Redis
+) -> None:
+    with HereBot():
+        sent = asked(telegram, OLGA, "/bulk raw/box/")
+        faults = telegram.faults["editMessageText"] = [(400, "Bad Request: chat not found", {})]
+        (run,) = services.bulk_records().runs()
+        quoted(run.run_id)
+        until(lambda: not faults and not own_redis.exists("aseagi:bot:bulk"), lambda: sent.text)
+        assert run.run_id in asked(telegram, OLGA, f"/bulk {run.run_id}").text
+
+
 def test_runs_are_for_operators(office: Office, telegram: TelegramServer) -> None:
     run_id = orders.start("raw/box/", requested_by="somebody")
     quoted(run_id)

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from aseagi_tasks.errors import ConfigError, RecordsUnavailable
-from aseagi_tasks.stores.migrations import FOLDER, migrate, migrations
+from aseagi_tasks.stores.migrations import FOLDER, connect, migrate, migrations
 from aseagi_tasks.stores.supabase import SupabaseRecords
 from tests.servers.cloud import SECRET, Cloud
 from tests.servers.postgres import Postgres
@@ -31,6 +31,13 @@ def test_names_are_those_that_supabase_db_push_takes() -> None:
     names = [path.name for path in FOLDER.iterdir()]
     assert names and all(re.fullmatch(r"\d{14}_[a-z_]+\.sql", name) for name in names)
     assert len({migration.version for migration in migrations()}) == len(names)
+
+
+@pytest.mark.parametrize("password", ["se%cret", "a@se/cret", "se/cret@", "secret@["])
+def test_address_that_is_none_is_told_without_its_password(password: str) -> None:
+    with pytest.raises(ConfigError, match=r"is no address of Postgres.*write % as %25") as raised:
+        connect(f"postgresql://postgres:{password}@127.0.0.1:5432/postgres")
+    assert "secret" not in str(raised.value) and "cret" not in str(raised.value)
 
 
 def test_each_is_applied_once_and_noted_where_supabase_notes_it(empty: str) -> None:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, Retry
 
 from aseagi_tasks import control, leases, services
 from aseagi_tasks.bulk import ending, orders, quote, tending
@@ -316,6 +316,11 @@ def test_night_begins_once_a_date_and_only_while_it_is_night(works: Works, monke
     assert first is not None and control.nightly() == first and first.startswith("20261128-220000-")
     at(4, day=30)
     assert control.nightly() != first
+    monkeypatch.setattr(works.bulk, "add_run", lambda _run: (_ for _ in ()).throw(RecordsUnavailable("adding", "no")))
+    control.nightly.push_request(called_directly=False, id="1", is_eager=True, retries=40)
+    with pytest.raises(Retry, match="60s"):
+        control.nightly.run()
+    control.nightly.pop_request()
     run = works.bulk.run(first)
     assert (run.kind, run.cap_usd, run.unattended) == ("night", 5.0, True)
     assert run.deadline == datetime(2026, 11, 29, 10, 0, tzinfo=UTC)

@@ -17,13 +17,14 @@ from typing import Any
 
 from redis.exceptions import RedisError
 from telegram import CallbackQuery, Message
-from telegram.error import TelegramError
+from telegram.error import BadRequest, TelegramError
 
 from aseagi_tasks import services
 from aseagi_tasks.bulk import orders
 from aseagi_tasks.doors.bot import bulk_card
 from aseagi_tasks.doors.bot.desk import Desk, run
 from aseagi_tasks.doors.bot.texts import say
+from aseagi_tasks.doors.showing import short
 from aseagi_tasks.errors import BulkRefused, NotACertificate, NotFound, TransientError
 from aseagi_tasks.reports.certificate import Certificate, read
 from aseagi_tasks.stores.user_records import Language, User
@@ -38,6 +39,8 @@ LISTED = 50
 _FOLLOWED = "aseagi:bot:bulk"
 _WANTED = re.compile(r"(?P<prefix>.*?)(?:\s+\$(?P<cap>\d+(?:\.\d+)?))?", re.DOTALL)
 _TELEGRAM_ANSWER = 200
+#: Of a refusal, which repeats what was written.
+_LONGEST_WHY = 3_000
 
 
 async def bulk(desk: Desk, user: User, message: Message, words: str) -> None:
@@ -55,7 +58,8 @@ async def bulk(desk: Desk, user: User, message: Message, words: str) -> None:
             cap = float(wanted["cap"]) if wanted and wanted["cap"] else None
             run_id = await run(_begin, user, prefix, cap, message.date)
     except (BulkRefused, NotFound) as exc:
-        await desk.post.send(user.telegram_id, say(user.language, "bulk_refused", why=exc), reply_to=message.message_id)
+        said = say(user.language, "bulk_refused", why=short(str(exc), _LONGEST_WHY))
+        await desk.post.send(user.telegram_id, said, reply_to=message.message_id)
         return
     await _follow(desk, user, run_id, message.message_id)
 
@@ -86,8 +90,8 @@ async def tap(desk: Desk, user: User, query: CallbackQuery, message: Message, ab
         return say(user.language, "bulk_gone")
     shown = await run(orders.show, run_id)
     text = await run(_text, desk, user.language, shown)
-    await run(_keep, user.telegram_id, run_id, message.message_id)
     await desk.post.edit(user.telegram_id, message.message_id, text, bulk_card.keyboard(user.language, shown))
+    await run(_keep, user.telegram_id, run_id, message.message_id)  # if it ended meanwhile, that is shown once more
     return said or bulk_card.status(user.language, shown)
 
 
@@ -152,6 +156,9 @@ async def _show(
             return
     try:
         there = await desk.post.edit(telegram_id, message_id, text, keys)
+    except BadRequest as exc:  # and would be again
+        log.warning("run %s is not shown to %s any more: %s", run_id, telegram_id, exc.message)
+        there = False
     except TelegramError as exc:
         log.info("run %s is not shown to %s now: %s", run_id, telegram_id, exc.message)
         return

@@ -156,8 +156,8 @@ def _size(count: int) -> str:
 
 
 def _name(run: Mapping[str, Any]) -> str:
-    """The prefix, and whether it is a night's run."""
-    return f"{'🌙 ' if run['kind'] == 'night' else ''}{run['prefix']}"
+    """The prefix, cut to what five of fit into a message, and whether it is a night's run."""
+    return f"{'🌙 ' if run['kind'] == 'night' else ''}{short(run['prefix'], _WIDTH)}"
 
 
 def _day(run: Mapping[str, Any]) -> str:

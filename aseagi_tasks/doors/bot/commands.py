@@ -222,7 +222,7 @@ async def command(desk: Desk, user: User, message: Message) -> None:
         return
     wanted = COMMANDS.get(name) or FOR_OPERATORS.get(name)
     if wanted is None:
-        said = say(user.language, "unknown_command", command=f"/{name}", commands=_listed(user))
+        said = say(user.language, "unknown_command", command=f"/{short(name)}", commands=_listed(user))
         await desk.post.send(user.telegram_id, said)
         return
     await wanted(desk, user, message, rest)
