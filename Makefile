@@ -4,7 +4,7 @@
 PYTHON := $(or $(PYTHON),$(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done))
 BIN := .venv/bin
 # these start no workers, and run in a process for each core, four at most
-APART := tests/unit tests/contract
+APART := tests/unit tests/contract tests/corpus tests/droplet
 SAMPLES := $(or $(ASEAGI_HOME),$(HOME)/.aseagi)/samples
 
 .PHONY: help run test lint chaos bench image-check machines-check clean programs test-programs
