@@ -16,7 +16,7 @@ from aseagi_tasks.errors import AseagiError, NotFound, NotSetUp, Quarantined, Re
 from aseagi_tasks.fleet import broker_access
 from aseagi_tasks.fleet.allowance import Allowance
 from aseagi_tasks.fleet.marks import HEARTBEAT_KEY
-from aseagi_tasks.notify import notice
+from aseagi_tasks.notices import notice
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Job
 

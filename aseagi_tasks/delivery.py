@@ -52,7 +52,7 @@ from aseagi_tasks.errors import (
     StorageUnavailable,
     TransientError,
 )
-from aseagi_tasks.notify import notice
+from aseagi_tasks.notices import notice
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.records import Job
 from aseagi_tasks.waiting import forget_waiting, note_waiting

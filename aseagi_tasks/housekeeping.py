@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aseagi_tasks import keys, services
 from aseagi_tasks.documents import FINAL
 from aseagi_tasks.errors import AseagiError, NotFound
-from aseagi_tasks.notify import notice
+from aseagi_tasks.notices import notice
 from aseagi_tasks.settings import settings
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, get_args
 
 from aseagi_tasks.errors import BudgetExceeded, ConfigError, NotSetUp
-from aseagi_tasks.notify import ConsoleNotifier, Notifier, TelegramNotifier, budget_key, notice
+from aseagi_tasks.notices import budget_key, notice
+from aseagi_tasks.notify import ConsoleNotifier, Notifier, TelegramNotifier
 from aseagi_tasks.settings import OcrEngine, settings
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from aseagi_tasks import keys, services
 from aseagi_tasks.bulk.orders import span
-from aseagi_tasks.notify import NOTICES, Notice, joined, notice
+from aseagi_tasks.notices import NOTICES, Notice, joined, notice
 from aseagi_tasks.reports.certificate import Certificate
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stages.certify import certify

@@ -20,7 +20,7 @@ from aseagi_tasks.admission import feed_if_possible, go_on
 from aseagi_tasks.bulk import ending, orders
 from aseagi_tasks.bulk.scanning import scan_on, todo
 from aseagi_tasks.errors import AseagiError, BulkRefused, RecordsUnavailable
-from aseagi_tasks.notify import notice
+from aseagi_tasks.notices import notice
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.bulk_records import CANCELLED, OPEN_RUNS, BulkRun, Stands, Which
 from aseagi_tasks.stores.records import FOLLOWS

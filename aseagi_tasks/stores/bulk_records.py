@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from aseagi_tasks.documents import Frozen, Status
 from aseagi_tasks.stores.records import Job
@@ -26,15 +26,7 @@ RunStatus = Literal[
 ]
 RunKind = Literal["bulk", "night"]
 #: Runs that are looked after.
-OPEN_RUNS: tuple[RunStatus, ...] = (
-    "scanning",
-    "waiting",
-    "confirmed",
-    "running",
-    "paused",
-    "finishing",
-    "cancelling",
-)
+OPEN_RUNS: tuple[RunStatus, ...] = tuple(one for one in get_args(RunStatus) if one not in ("completed", "cancelled"))
 #: Which open jobs of a run are to be cancelled: those that nobody has begun, those that wait for what is no message
 #: batch (money, a setting), those whose money was refused for the cap, or all.
 Which = Literal["not begun", "put off", "refused", "all"]

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from aseagi_tasks.fleet.model import BROKEN, InstanceState, Offer
 from aseagi_tasks.fleet.vast_answers import Seen
 from aseagi_tasks.fleet.worker import Heard, judge
-from aseagi_tasks.notify import notice
+from aseagi_tasks.notices import notice
 from aseagi_tasks.stores.fleet_records import InstanceRow, MachineRow
 from aseagi_tasks.tending.acting import bury, tell
 from aseagi_tasks.tending.billing import book

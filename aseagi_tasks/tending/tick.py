@@ -17,7 +17,7 @@ from aseagi_tasks.errors import AseagiError, ConfigError
 from aseagi_tasks.fleet.autoscale import decide
 from aseagi_tasks.fleet.model import Decision, Destroy, Drain, Launch, QueueState, Wait
 from aseagi_tasks.fleet.worker import Heard, Presence
-from aseagi_tasks.notify import notice
+from aseagi_tasks.notices import notice
 from aseagi_tasks.settings import settings
 from aseagi_tasks.stores.fleet_records import InstanceRow
 from aseagi_tasks.tending import acting

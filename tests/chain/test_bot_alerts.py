@@ -18,7 +18,8 @@ from aseagi_tasks.bulk import ending
 from aseagi_tasks.bulk.orders import span
 from aseagi_tasks.celery import app
 from aseagi_tasks.errors import BudgetExceeded, NotFound, Quarantined
-from aseagi_tasks.notify import NOTICES, TelegramNotifier, notice
+from aseagi_tasks.notices import NOTICES, notice
+from aseagi_tasks.notify import TelegramNotifier
 from aseagi_tasks.settings import Settings, settings
 from aseagi_tasks.stages.analyze import JobErrand
 from aseagi_tasks.stores.user_records import User

@@ -15,7 +15,7 @@ from aseagi_tasks.doors.gateway.app import MAX_BODY, Parts, application
 from aseagi_tasks.doors.gateway.claude import ClaudeProxy
 from aseagi_tasks.doors.gateway.narrowing import Narrowed
 from aseagi_tasks.fleet.worker import Presence
-from aseagi_tasks.notify import notice
+from aseagi_tasks.notices import notice
 from aseagi_tasks.settings import Settings, settings
 
 #: A kept connection on which nothing comes is closed.

@@ -20,7 +20,7 @@ from aseagi_tasks.analysis import ledger, prices
 from aseagi_tasks.analysis.service import INTERVAL_S, PATIENCE_S, PAUSE_S
 from aseagi_tasks.errors import Malformed, RateLimited
 from aseagi_tasks.fleet.allowance import Allowance
-from aseagi_tasks.notify import budget_key, notice
+from aseagi_tasks.notices import budget_key, notice
 from aseagi_tasks.settings import Settings
 from aseagi_tasks.stores.pace import Pace
 from aseagi_tasks.stores.records import Records

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from aseagi_tasks import keys
 from aseagi_tasks.documents import Source
 from aseagi_tasks.errors import NotOurs, Quarantined
-from aseagi_tasks.notify import notice
+from aseagi_tasks.notices import notice
 from aseagi_tasks.settings import Settings
 from aseagi_tasks.stores.records import Document, Job, Records
 from aseagi_tasks.stores.storage import Storage
